@@ -1,0 +1,45 @@
+# What users and maintainers of the template type; `make` alone lists it.
+.DEFAULT_GOAL := help
+.PHONY: help bake demo test benchmark lock sample snapshot
+
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
+INSTALLED := .venv/.installed-by-make
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+bake: $(INSTALLED) ## ask the questions and make a project beside this folder (ARGS='--no-input -o DIR project_name=…')
+	@.venv/bin/cookiecutter "$(CURDIR)" --output-dir "$(CURDIR)/.." $(ARGS)
+
+demo: $(INSTALLED) ## bake, install, run the pipeline, serve, predict
+	@.venv/bin/python scripts/demo.py $(ARGS)
+
+test: $(INSTALLED) ## everything CI runs (ARGS='tests/render -k …' narrows the tests)
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/pytest $(ARGS)
+
+benchmark: $(INSTALLED) ## speed against peers, as a table
+	@.venv/bin/python benchmarks/run.py $(ARGS)
+
+lock: $(INSTALLED) ## refresh the project's poetry.lock
+	@.venv/bin/python scripts/refresh_lock.py $(ARGS)
+
+sample: $(INSTALLED) ## draw the project's data sample anew
+	@.venv/bin/python scripts/draw_sample.py $(ARGS)
+
+snapshot: $(INSTALLED) ## accept the present tree of a bake as the expected one
+	@.venv/bin/pytest -n 0 tests/render/test_tree.py --snapshot-update
+
+$(INSTALLED): pyproject.toml
+ifeq ($(PYTHON),)
+	$(error Python: none of 3.11, 3.12, 3.13 is on the PATH; install one and run make again)
+endif
+	@echo "Installing the template's own tools into .venv"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --upgrade pip
+	@.venv/bin/python -m pip install --quiet --group dev
+	@touch $@

@@ -1,0 +1,238 @@
+"""Quote answers wherever they are written, and refuse bad ones before anything is written."""
+
+import functools
+import json
+import keyword
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from jinja2.ext import Extension
+from jinja2.runtime import Context
+from slugify import slugify
+
+TEMPLATE = Path(__file__).parent
+DELIMITER = re.compile(r"\{[{%#]")
+
+# Read back differently, or not at all, by one of TOML, YAML, JSON and Python when written as is;
+# the marks of writing direction are escaped too, so that a reader sees code in its real order.
+UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+MARKUP = re.compile(r"[\\`*_\[\]<>&#|~$]|^[-+=]")
+
+# Where the module of a dependency is not called like its distribution (those are in the lock),
+# and what the next frameworks of this template are called.
+MODULES = frozenset(
+    "a1_coverage antlr4 attr databricks dateutil dotenv flufl git google graphql hydra importlinter"
+    " jupyter lightgbm markdown_it mpl_toolkits mypyc opentelemetry optuna public py"
+    " pydevd_plugins pylab pyspark rpds ruamel sagemaker sklearn torch validate xdist xgboost yaml"
+    " zc".split()
+)
+# Modules of the standard library in one of 3.11 to 3.14 that the running Python may lack.
+STDLIB = sys.stdlib_module_names | frozenset(
+    "aifc annotationlib asynchat asyncore audioop cgi cgitb chunk compression crypt distutils"
+    " imghdr imp lib2to3 mailcap msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau"
+    " telnetlib uu xdrlib".split()
+)
+ROOMS = frozenset("bootstrap conf conftest data docs models reports scripts src tests".split())
+WINDOWS = frozenset(
+    ["aux", "con", "nul", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
+)
+
+
+def quote(value: object) -> str:
+    """Write a text as a double-quoted string that TOML, YAML, JSON and Python read alike."""
+    text = json.dumps(str(value), ensure_ascii=False)
+    return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def markdown(value: object) -> str:
+    """Write a text so that Markdown shows it as it is."""
+    text = MARKUP.sub(r"\\\g<0>", str(value))
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
+
+
+def slug(name: object) -> str:
+    """Derive a project slug: "Flight Delays" becomes `flight-delays`."""
+    derived = slugify(str(name), max_length=60).lstrip("-0123456789") or "model"
+    return derived if _is_slug(derived) else f"{derived[:54].rstrip('-')}-model"
+
+
+def package(name: object) -> str:
+    """Derive a package name from a slug: `flight-delays` becomes `flight_delays`."""
+    derived = slug(name).replace("-", "_")[:40].rstrip("_")
+    return derived if _is_package(derived) else f"{derived[:34].rstrip('_')}_model"
+
+
+@functools.cache
+def _locked() -> frozenset[str]:
+    """Names of the locked distributions, as module names."""
+    lock = (TEMPLATE / "{{cookiecutter.project_slug}}" / "poetry.lock").read_text("utf-8")
+    names = re.findall(r'^name = "(.+)"$', lock, re.MULTILINE)
+    return frozenset(re.sub(r"[-.]+", "_", name).lower() for name in names)
+
+
+def _matches(pattern: str, limit: int = 0) -> Callable[[str], bool]:
+    return lambda text: bool(re.fullmatch(pattern, text)) and (not limit or len(text) <= limit)
+
+
+def _is_slug(text: str) -> bool:
+    return (
+        _matches(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", 60)(text)
+        and text not in WINDOWS
+        and text.replace("-", "_") not in _locked()
+    )
+
+
+def _is_package(text: str) -> bool:
+    taken = STDLIB | MODULES | ROOMS | WINDOWS | _locked()
+    return (
+        _matches("[a-z][a-z0-9_]*", 40)(text)
+        and not keyword.iskeyword(text)
+        and not keyword.issoftkeyword(text)
+        and text not in taken
+    )
+
+
+def _is_line(limit: int) -> Callable[[str], bool]:
+    return lambda text: (
+        0 < len(text) <= limit
+        and text == text.strip()
+        and any(letter.isalnum() for letter in text)
+        and not any(
+            unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} or letter in "\ufffe\uffff"
+            for letter in text
+        )
+    )
+
+
+def _is_bucket(text: str) -> bool:
+    return not text or (
+        _matches(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")(text)
+        and ".." not in text
+        and not re.fullmatch(r"\d+\.\d+\.\d+\.\d+", text)
+        and not text.startswith(("xn--", "sthree-", "amzn-s3-demo-"))
+        and not text.endswith(("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"))
+    )
+
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_LINE = (
+    "one line of 1 to {} characters, a letter or digit among them, no control character,"
+    " no space at either end"
+)
+_TEAM = (
+    _matches("@[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}/[A-Za-z0-9][A-Za-z0-9_-]{0,99}"),
+    "a GitHub team as @organisation/team",
+)
+
+RULES: dict[str, tuple[Callable[[str], bool], str]] = {
+    "project_name": (_is_line(80), _LINE.format(80)),
+    "project_slug": (
+        _is_slug,
+        "a to z, 0 to 9 and single hyphens, a letter first, at most 60 characters,"
+        " not the name of a dependency or of a Windows device",
+    ),
+    "package_name": (
+        _is_package,
+        "a to z, 0 to 9 and underscores, a letter first, at most 40 characters, not a Python"
+        " keyword, nor a module of Python or of a dependency, nor a folder of the project",
+    ),
+    "description": (_is_line(200), _LINE.format(200)),
+    "author_name": (_is_line(80), _LINE.format(80)),
+    "author_email": (
+        _matches(rf"{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[A-Za-z]{{2,63}}", 254),
+        "an e-mail address as name@example.com",
+    ),
+    "data_science_team": _TEAM,
+    "deployment_team": _TEAM,
+    "aws_region": (
+        _matches(r"[a-z]{2,4}(?:-[a-z]+){1,3}-[0-9]{1,2}"),
+        "a region as eu-central-1",
+    ),
+    "artifact_bucket": (
+        _is_bucket,
+        "empty, or 3 to 63 of a to z, 0 to 9, '.' and '-', a letter or digit at both ends, no '..',"
+        " no IP address, no prefix xn--, sthree-, amzn-s3-demo-,"
+        " no suffix -s3alias, --ol-s3, .mrap, --x-s3, --table-s3",
+    ),
+}
+
+
+def problems(answers: Mapping[str, Any]) -> list[str]:
+    """Hold answers against the rules.
+
+    Parameters
+    ----------
+    answers : mapping
+        Name of each question to the answer given.
+
+    Returns
+    -------
+    list of str
+        One line per bad answer: its name, the value got, what is allowed.
+    """
+    found = []
+    for name, (obeys, allowed) in RULES.items():
+        value = answers[name]
+        if not isinstance(value, str):
+            allowed = "a text"
+        elif DELIMITER.search(value):
+            allowed = "a text without {{, {% and {#"
+        elif obeys(value):
+            continue
+        shown = repr(value)
+        found.append(f"{name}: {shown if len(shown) <= 100 else shown[:99] + '…'}: {allowed}")
+    return found
+
+
+class CheckedContext(Context):
+    """Refuses bad answers as soon as all are known, whichever way they came.
+
+    cookiecutter makes the root folder before it runs a hook, so a hook would come too late for
+    `../x`. Rendering comes first: `__year`, the last entry of cookiecutter.json, after the
+    questions, or else (replayed answers) the name of the root folder.
+    """
+
+    def __init__(
+        self, environment: Environment, parent: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(environment, parent, *args, **kwargs)
+        answers = parent.get("cookiecutter", {})
+        if answers.keys() >= RULES.keys() and (found := problems(answers)):
+            # cookiecutter and cruft both show a traceback for most errors, but none for this one.
+            sys.exit("\n".join(found))
+
+
+class Answers(Extension):
+    """The filters `quote`, `markdown`, `slug`, `package`, and the check of all answers."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.filters |= {
+            "quote": quote,
+            "markdown": markdown,
+            "slug": slug,
+            "package": package,
+        }
+        environment.context_class = CheckedContext
+        # `cruft update` renders two versions of the template in one process: each needs its own.
+        sys.modules.pop(__name__, None)
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """Take an answer as plain text: cookiecutter would run the Jinja in it."""
+        is_answer = name is None and self.environment.loader is None
+        if is_answer and DELIMITER.search(source) and source not in self._own_texts():
+            return "{{ " + json.dumps(source, ensure_ascii=False) + " }}"
+        return source
+
+    @staticmethod
+    def _own_texts() -> set[str]:
+        questions = json.loads((TEMPLATE / "cookiecutter.json").read_text("utf-8"))
+        hooks = [hook.read_text("utf-8") for hook in TEMPLATE.glob("hooks/*.py")]
+        defaults = [text for text in questions.values() if isinstance(text, str)]
+        return {"{{cookiecutter.project_slug}}", *hooks, *defaults}

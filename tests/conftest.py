@@ -1,0 +1,78 @@
+"""How the tests bake a project, and what a skipped test means in CI."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pytest
+from cookiecutter.main import cookiecutter
+
+TEMPLATE = Path(__file__).parents[1]
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+class Bake(Protocol):
+    """Bakes a project; the answers not given are the defaults."""
+
+    def __call__(self, *, template: Path = ..., into: Path | None = ..., **answers: Any) -> Path:
+        """Return the folder of the project."""
+
+
+def bake_into(folder: Path, template: Path = TEMPLATE, **answers: Any) -> Path:
+    """Bake in this process, without a trace of it in the user's home."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    config = folder.parent / "cookiecutter.yaml"
+    config.write_text(f"replay_dir: {folder.parent}\ncookiecutters_dir: {folder.parent}\n")
+    return Path(
+        cookiecutter(
+            str(template),
+            no_input=True,
+            extra_context=answers,
+            output_dir=str(folder),
+            config_file=str(config),
+        )
+    )
+
+
+@pytest.fixture
+def bake(tmp_path: Path) -> Bake:
+    """A function that bakes, each time into a new folder unless told where."""
+    count = iter(range(1000))
+
+    def call(*, template: Path = TEMPLATE, into: Path | None = None, **answers: Any) -> Path:
+        return bake_into(into or tmp_path / f"bake-{next(count)}", template, **answers)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project baked with the defaults: to look at, not to change."""
+    return bake_into(tmp_path_factory.mktemp("default") / "bake")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of tests/project on one worker: they share a real installation."""
+    for item in items:
+        if item.path.is_relative_to(TEMPLATE / "tests" / "project"):
+            item.add_marker(pytest.mark.xdist_group("project"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a skipped test where CI is set: a check that did not run is not green."""
+    return _no_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail a skipped file where CI is set."""
+    return _no_skip((yield))
+
+
+def _no_skip(report: Report) -> Report:
+    if os.environ.get("CI") and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"Skipped, which CI does not allow: {report.longrepr}"
+    return report

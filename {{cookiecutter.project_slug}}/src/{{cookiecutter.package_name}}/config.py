@@ -1,0 +1,174 @@
+"""The typed configuration: composed by Hydra from `conf/`, checked before any work starts."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from yaml import YAMLError
+
+from .errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Join(Section):
+    """A table to join on the left, at most one row a key."""
+
+    table: Name
+    keys: Annotated[list[Name], Field(min_length=1)]
+
+
+class Split(Section):
+    """Where the training, validation and test windows end along an ordered column."""
+
+    column: Name
+    train_until: int | datetime
+    validation_until: int | datetime
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Split":
+        if type(self.train_until) is not type(self.validation_until):
+            raise ValueError("train_until and validation_until must be of one kind")
+        if not self.train_until < self.validation_until:  # type: ignore[operator]
+            raise ValueError(
+                f"train_until ({self.train_until}) must lie before validation_until "
+                f"({self.validation_until})"
+            )
+        return self
+
+
+class DataConfig(Section):
+    """What is read, joined, tolerated and how it is split."""
+
+    table: Name
+    joins: list[Join]
+    tolerance: Share
+    split: Split
+
+
+class EvaluationConfig(Section):
+    """What a model has to reach before it may be used."""
+
+    baseline_features: Annotated[list[Name], Field(min_length=1, max_length=3)]
+    bootstrap_samples: Annotated[int, Field(ge=100, le=100_000)]
+    confidence: Annotated[float, Field(ge=0.5, lt=1)]
+    minimum_roc_auc: Share
+    maximum_log_loss: Annotated[float, Field(gt=0)]
+    maximum_calibration_error: Share
+    minimum_gain: Annotated[float, Field(ge=0, le=1)]
+    parity_tolerance: Annotated[float, Field(gt=0, le=0.01)]
+
+
+class TrackingConfig(Section):
+    """Where MLflow keeps its runs."""
+
+    uri: Name
+    experiment: Name
+
+
+Hyperparameters = TypeVar("Hyperparameters", bound=BaseModel)
+
+
+class Config(Section, Generic[Hyperparameters]):
+    """The whole configuration; `model` is typed in `training/model.py`."""
+
+    source: Name
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    data: DataConfig
+    model: Hyperparameters
+    evaluation: EvaluationConfig
+    tracking: TrackingConfig
+
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def load(schema: type[Schema], folder: Path, overrides: Sequence[str] = ()) -> Schema:
+    """Compose `folder` with Hydra and check it.
+
+    Parameters
+    ----------
+    schema : type
+        The pydantic model that the configuration has to fit.
+    folder : pathlib.Path
+        The folder that holds `config.yaml`.
+    overrides : sequence of str
+        Hydra's override grammar, such as `model.max_iter=300`.
+
+    Returns
+    -------
+    Schema
+
+    Raises
+    ------
+    ConfigError
+        One line naming the key, the value and what is allowed.
+    """
+    for override in _parse(overrides):
+        _require_key(schema, override.key_or_group.split("."), str(override.input_line))
+    try:
+        with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
+            composed = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(f"{folder.name}: {' '.join(str(error).split())}") from error
+    try:
+        return schema.model_validate(composed)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_line(schema, detail) for detail in error.errors())) from error
+
+
+def combinations(overrides: Sequence[str]) -> list[list[str]]:
+    """Expand sweeps such as `model.max_iter=100,200` into one list of overrides a run."""
+    choices = [
+        [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+        if override.is_sweep_override()
+        else [str(override.input_line)]
+        for override in _parse(overrides)
+    ]
+    return [list(combination) for combination in itertools.product(*choices)]
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        text = " ".join(overrides)
+        raise ConfigError(f"{text}: not an override; write key=value, such as seed=7") from error
+
+
+def _line(schema: type[BaseModel], detail: Mapping[str, Any]) -> str:
+    path = [str(part) for part in detail["loc"]]
+    key = ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        _require_key(schema, path, f"{key}={detail['input']}")
+    if detail["type"] == "missing":
+        return f"{key}: missing; add it to the configuration"
+    return f"{key}={detail['input']}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+
+
+def _require_key(schema: type[BaseModel], path: Sequence[str], got: str) -> None:
+    kind: Any = schema
+    for depth, part in enumerate(path):
+        fields = getattr(kind, "model_fields", None)
+        if fields is None:
+            return
+        if part not in fields:
+            section = ".".join(path[:depth]) or "the configuration"
+            raise ConfigError(f"{got}: no such key; {section} has {', '.join(sorted(fields))}")
+        kind = fields[part].annotation

@@ -1,0 +1,90 @@
+"""Stage `train`: fit, export behind the parity gate, describe, track; or sweep hyperparameters."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from .. import contract
+from ..config import combinations
+from ..inference.predictor import METADATA_FILE, MODEL_FILE
+from ..preprocessing.features import CATEGORICAL, NUMERIC
+from ..preprocessing.ingest import read
+from ..schema import COLUMNS, TARGET
+from ..training import tracking
+from ..training.evaluate import metrics
+from ..training.export import require_parity, score, to_onnx
+from ..training.metadata import provenance
+from ..training.train import choose_threshold, fit, reference
+from .configure import Configuration, configuration
+from .environment import Paths, run
+
+log = logging.getLogger(__name__)
+
+
+def main(where: Paths, overrides: Sequence[str]) -> None:
+    """Train once into `models/`; with several values a key, try each and keep `models/` as it is."""
+    runs = combinations(overrides)
+    configurations = [configuration(where, values) for values in runs]
+    if len(runs) == 1:
+        train(where, configurations[0], where.models)
+        return
+    for values, config in zip(runs, configurations, strict=True):
+        with tempfile.TemporaryDirectory() as folder:
+            measured = train(where, config, Path(folder))
+        log.info("%s: validation ROC-AUC %.4f", " ".join(values), measured["roc_auc"])
+
+
+def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]:
+    """Train one model and write it to `folder`.
+
+    Returns
+    -------
+    dict of str to float
+        Metrics on the validation window.
+    """
+    files = [where.processed / "train.parquet", where.processed / "validation.parquet"]
+    frame, validation = (read(path) for path in files)
+    log.info("training on %d rows", frame.height)
+    model = fit(frame, config.model, config.seed)
+    exported = to_onnx(model)
+    probabilities = score(exported, validation)
+    difference = require_parity(model, probabilities, validation, config.evaluation.parity_tolerance)
+    labels = validation[TARGET].to_numpy()
+    threshold = choose_threshold(labels, probabilities)
+    measured = metrics(labels, probabilities, threshold)
+    metadata = {
+        "contract_version": contract.version(COLUMNS),
+        "features": {"numeric": NUMERIC, "categorical": CATEGORICAL},
+        "target": TARGET,
+        "threshold": threshold,
+        "window": _window(frame, config.data.split.column),
+        "metrics": measured,
+        "parity": difference,
+        "seed": config.seed,
+        "hyperparameters": config.model.model_dump(),
+        "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(where.root, files),
+        "reference": reference(frame),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILE).write_bytes(exported)
+    (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2), encoding="utf-8")
+    tags = {"data_sha256": metadata["data_sha256"], "git_commit": str(metadata["git_commit"])}
+    parameters = config.model.model_dump() | {"seed": config.seed}
+    tracking.record(config.tracking, where.root, parameters, measured, tags, folder)
+    return measured
+
+
+def _window(frame: pl.DataFrame, column: str) -> dict[str, Any]:
+    first, last = frame[column].min(), frame[column].max()
+    return {"column": column, "first": str(first), "last": str(last), "rows": frame.height}
+
+
+if __name__ == "__main__":
+    run(main)

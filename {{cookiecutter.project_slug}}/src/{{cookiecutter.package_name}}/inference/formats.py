@@ -1,0 +1,209 @@
+"""Request and answer bodies: JSON, JSON Lines and CSV, to typed records and from predictions."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from .. import contract
+from ..schema import COLUMNS
+
+Record: Any = contract.record_type(COLUMNS)
+INPUTS = [column.name for column in contract.inputs(COLUMNS)]
+LISTED = 100
+SHOWN = 80
+BROKEN_BODY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Prediction(msgspec.Struct, gc=False):
+    """The answer to one record."""
+
+    probability: float
+    label: int
+
+
+class Violation(msgspec.Struct):
+    """One broken rule: the record's position from 0, the field, the value got and the rule."""
+
+    record: int
+    field: str
+    value: str | int | float | bool | None
+    rule: str
+
+
+class Problem(msgspec.Struct):
+    """The one form of an error answer."""
+
+    error: str
+    violations: list[Violation] = []
+
+
+class Refusal(Exception):
+    """A request that cannot be answered.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status.
+    error : str
+        What was got and what is expected; goes to the log too, so it holds no values.
+    violations : sequence of Violation
+    """
+
+    def __init__(self, status: int, error: str, violations: Sequence[Violation] = ()) -> None:
+        super().__init__(error)
+        self.status = status
+        self.problem = Problem(error, list(violations))
+
+
+Write = Callable[[list[Prediction]], bytes]
+Read = Callable[[bytes], tuple[list[Any], Write]]
+
+
+class _Instances(msgspec.Struct, forbid_unknown_fields=True):
+    instances: list[Record]
+
+
+class _Predictions(msgspec.Struct):
+    predictions: list[Prediction]
+
+
+_encoder = msgspec.json.Encoder()
+_instances = msgspec.json.Decoder(_Instances)
+_line = msgspec.json.Decoder(Record)
+
+
+def read_json(body: bytes) -> tuple[list[Any], Write]:
+    """Read `{"instances": [record, …]}`; the answer is `{"predictions": [prediction, …]}`.
+
+    Raises
+    ------
+    Refusal
+        400 for a body of another shape, 422 for records that break the contract.
+    """
+    try:
+        return _instances.decode(body).instances, _write_json
+    except BROKEN_BODY:
+        document = _parsed(body, "the body")
+    if not isinstance(document, dict) or set(document) != {"instances"}:
+        raise Refusal(400, 'the body is not an object with the one field "instances"')
+    if not isinstance(document["instances"], list):
+        raise Refusal(400, '"instances" is not an array of records')
+    raise _explained(document["instances"])
+
+
+def read_jsonlines(body: bytes) -> tuple[list[Any], Write]:
+    """Read one record a line; the answer has one prediction a line.
+
+    Raises
+    ------
+    Refusal
+        400 for a line that is not an object, 422 for records that break the contract.
+    """
+    try:
+        return _line.decode_lines(body), _encoder.encode_lines
+    except BROKEN_BODY:
+        lines = [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
+        raise _explained([_parsed(line, f"line {number}") for number, line in lines]) from None
+
+
+def read_csv(body: bytes) -> tuple[list[Any], Write]:
+    """Read RFC 4180 text, an empty cell being a missing value.
+
+    The first line may name the columns, in any order; without it they come in the order of the
+    contract. The answer has a header where the request has one, so that lines stay side by side.
+
+    Raises
+    ------
+    Refusal
+        400 for text that is not CSV or has lines of different length, 422 for records that break
+        the contract.
+    """
+    try:
+        reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        rows = [(reader.line_num, row) for row in reader if row]
+    except UnicodeDecodeError as error:
+        raise Refusal(400, f"the body is not UTF-8 (byte {error.start})") from error
+    except csv.Error as error:
+        raise Refusal(400, f"line {reader.line_num} is not CSV: {error}") from error
+    header = bool(rows) and not {column.name for column in COLUMNS}.isdisjoint(rows[0][1])
+    names = rows.pop(0)[1] if header else INPUTS
+    if len(set(names)) < len(names):
+        raise Refusal(400, "the header names a column twice")
+    for number, row in rows:
+        if len(row) != len(names):
+            raise Refusal(400, f"line {number} has {len(row)} cells, expected {len(names)}")
+    records = [dict(zip(names, (cell or None for cell in row), strict=True)) for _, row in rows]
+    try:
+        typed = msgspec.convert(records, list[Record], strict=False)
+    except msgspec.ValidationError:
+        raise _explained(records, strict=False) from None
+    return typed, _write_csv_with_header if header else _write_csv
+
+
+READERS: dict[str, tuple[Read, str]] = {
+    "application/json": (read_json, "application/json"),
+    "application/jsonlines": (read_jsonlines, "application/jsonlines"),
+    "application/x-jsonlines": (read_jsonlines, "application/jsonlines"),
+    "text/csv": (read_csv, "text/csv"),
+}
+
+
+def problem(refusal: Refusal) -> bytes:
+    """Return the body that explains a refusal."""
+    return _encoder.encode(refusal.problem)
+
+
+def _write_json(predictions: list[Prediction]) -> bytes:
+    return _encoder.encode(_Predictions(predictions))
+
+
+def _write_csv(predictions: list[Prediction]) -> bytes:
+    return "".join(f"{each.probability!r},{each.label}\r\n" for each in predictions).encode()
+
+
+def _write_csv_with_header(predictions: list[Prediction]) -> bytes:
+    return b"probability,label\r\n" + _write_csv(predictions)
+
+
+def _parsed(text: bytes, where: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except BROKEN_BODY as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise Refusal(400, f"{where} is not JSON: {reason}") from error
+
+
+def _explained(records: Sequence[Any], *, strict: bool = True) -> Refusal:
+    found: list[Violation] = []
+    broken = 0
+    for index, record in enumerate(records):
+        if not isinstance(record, dict):
+            return Refusal(400, f"record {index} is not an object of fields and values")
+        try:
+            msgspec.convert(record, Record, strict=strict)
+        except msgspec.ValidationError:
+            broken += 1
+            if len(found) < LISTED:
+                found += [
+                    Violation(index, _shown(field), _shown(value), rule)
+                    for field, value, rule in contract.violations(record, COLUMNS, strict=strict)
+                ]
+    if not broken:
+        return Refusal(400, "a field is given twice in one object")
+    error = f"{broken} of {len(records)} records break the contract"
+    if len(found) > LISTED:
+        error += f", the first {LISTED} violations are listed"
+    return Refusal(422, error, found[:LISTED])
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "an array"
+    if value is None or isinstance(value, bool | float):
+        return value
+    text = str(value)
+    return value if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"

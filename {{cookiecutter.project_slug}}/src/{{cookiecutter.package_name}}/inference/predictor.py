@@ -1,0 +1,162 @@
+"""The predictor: a model folder, and probabilities for records; needs neither scikit-learn nor MLflow."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from .. import contract
+from ..errors import ModelError
+from ..preprocessing.features import CATEGORICAL, NUMERIC, features
+from ..schema import COLUMNS
+
+MODEL_FILE = "model.onnx"
+METADATA_FILE = "metadata.json"
+RECORD_SCHEMA = {column.name: column.polars_type for column in contract.inputs(COLUMNS)}
+FEATURES = [*NUMERIC, *CATEGORICAL]
+
+
+class Predictor:
+    """A model ready to score records.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Holds `model.onnx` and `metadata.json`.
+    threads : int
+        Threads of one prediction.
+
+    Raises
+    ------
+    ModelError
+        When a file is missing or broken, or the model was made for another contract.
+    """
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        self.metadata = _read_metadata(folder)
+        self.threshold = float(self.metadata["threshold"])
+        self._session = _load(folder / MODEL_FILE, threads)
+        self._batch = pl.DataFrame(schema=RECORD_SCHEMA)
+        # Building the expressions costs more than running them on a few rows, so it is done once,
+        # over a source that yields whatever batch is set at the time.
+        self._plan = features(
+            register_io_source(self._source, schema=RECORD_SCHEMA, is_pure=False)
+        ).select(FEATURES)
+
+    def records(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Score a few records as they come from a request; not for several threads at once.
+
+        Parameters
+        ----------
+        rows : sequence of mappings
+            Field name to value, with every input of the contract, already checked.
+
+        Returns
+        -------
+        numpy.ndarray of shape (rows,)
+            Probability of the positive class.
+
+        Raises
+        ------
+        ModelError
+            When the model gives something that is not a number.
+        """
+        self._batch = pl.DataFrame(rows, schema=RECORD_SCHEMA)
+        return _finite(
+            self.features(
+                self._plan.collect(engine="in-memory", optimizations=pl.QueryOptFlags.none())
+            )
+        )
+
+    def frame(self, records: pl.DataFrame) -> np.ndarray:
+        """Score a table of records.
+
+        Parameters
+        ----------
+        records : polars.DataFrame
+            With the contract's inputs, already checked.
+
+        Returns
+        -------
+        numpy.ndarray of shape (rows,)
+            Probability of the positive class.
+
+        Raises
+        ------
+        ModelError
+            When the model gives something that is not a number.
+        """
+        lazy = records.lazy().select(pl.col(name).cast(kind) for name, kind in RECORD_SCHEMA.items())
+        return _finite(self.features(features(lazy).select(FEATURES).collect()))
+
+    def features(self, table: pl.DataFrame) -> np.ndarray:
+        """Score a table that has the features already, such as `data/processed`."""
+        feed = {name: table[name].to_numpy().reshape(-1, 1) for name in NUMERIC}
+        feed |= {name: table[name].to_numpy().astype(object).reshape(-1, 1) for name in CATEGORICAL}
+        probabilities = self._session.run(["probabilities"], feed)[0]
+        return np.asarray(probabilities)[:, 1].astype(np.float64)
+
+    def _source(
+        self,
+        with_columns: list[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        batch_size: int | None,
+    ) -> Iterator[pl.DataFrame]:
+        yield self._batch
+
+
+def _read_metadata(folder: Path) -> dict[str, Any]:
+    path = folder / METADATA_FILE
+    try:
+        metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        made_for, threshold = metadata["contract_version"], metadata["threshold"]
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}, expected 0 to 1")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: not readable ({_line(error)}). Train first: poe pipeline") from error
+    if made_for != contract.version(COLUMNS):
+        raise ModelError(
+            f"{path}: the model was trained for contract {made_for}, schema.py is "
+            f"{contract.version(COLUMNS)}. Train again: poe pipeline"
+        )
+    return metadata
+
+
+def _load(path: Path, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    try:
+        session = ort.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime raises a class of its own for each kind of damage
+        raise ModelError(f"{path}: not a model ({_line(error)}). Train first: poe pipeline") from error
+    taken = {node.name for node in session.get_inputs()}
+    if taken != set(FEATURES):
+        different = ", ".join(sorted(taken ^ set(FEATURES)))
+        raise ModelError(
+            f"{path}: the model and preprocessing/features.py differ in {different}. "
+            "Train again: poe pipeline"
+        )
+    return session
+
+
+def _finite(probabilities: np.ndarray) -> np.ndarray:
+    finite = np.isfinite(probabilities)
+    if not finite.all():
+        raise ModelError(
+            f"The model gave no number for {(~finite).sum()} of {len(finite)} records. "
+            "Do not serve it; train again: poe pipeline"
+        )
+    return probabilities
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,237 @@
+"""The HTTP server that SageMaker expects: `GET /ping` and `POST /invocations`."""
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import sys
+import traceback
+from collections import deque
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from ..errors import ProjectError
+from .formats import FORMATS, Format, Prediction, Problem, Refusal, encode
+from .predictor import Predictor
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT = 25 * 1024 * 1024
+BODY_SECONDS = 30.0
+LARGE_BODY = 256 * 1024
+BATCH = 1000
+LAST_REQUESTS_SECONDS = 1.0
+
+
+class Invocations:
+    """The ASGI endpoint that answers records with predictions.
+
+    Requests that arrive while a batch is computed form the next batch, so a busy server scores
+    many records at the cost of a few, and an idle one adds no delay.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._waiting: deque[tuple[Sequence[Any], asyncio.Future[list[float]]]] = deque()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        content_type = b"application/json"
+        try:
+            headers = dict(scope["headers"])
+            form = _format(headers)
+            body = await _body(headers, receive)
+            if body is None:
+                return
+            # Reading a large body takes long enough for /ping to be missed.
+            large = len(body) > LARGE_BODY
+            records, write = await asyncio.to_thread(form.read, body) if large else form.read(body)
+            probabilities = await self._scored(records)
+            threshold = self._predictor.threshold
+            answer = write([Prediction(each, int(each >= threshold)) for each in probabilities])
+            status, content_type = 200, form.content_type
+        except Refusal as refusal:
+            log.warning("%d %s", refusal.status, refusal)
+            status, answer = refusal.status, encode(refusal.problem)
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            log.error("500 %s in %s:%s", type(error).__name__, place.name, place.lineno)
+            status, answer = 500, encode(Problem("the model could not score these records"))
+        length = b"%d" % len(answer)
+        described = [(b"content-type", content_type), (b"content-length", length)]
+        await send({"type": "http.response.start", "status": status, "headers": described})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _scored(self, records: Sequence[Any]) -> list[float]:
+        probabilities: list[float] = []
+        for start in range(0, len(records), BATCH):
+            probabilities += await self._queued(records[start : start + BATCH])
+        return probabilities
+
+    def _queued(self, records: Sequence[Any]) -> asyncio.Future[list[float]]:
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._score_waiting)
+        future: asyncio.Future[list[float]] = loop.create_future()
+        self._waiting.append((records, future))
+        return future
+
+    def _score_waiting(self) -> None:
+        batch, rows = [], 0
+        while self._waiting and rows < BATCH:
+            batch.append(self._waiting.popleft())
+            rows += len(batch[-1][0])
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._score_waiting)
+        self._score(batch)
+
+    def _score(self, batch: Sequence[tuple[Sequence[Any], asyncio.Future[list[float]]]]) -> None:
+        rows = [msgspec.structs.asdict(record) for records, _ in batch for record in records]
+        try:
+            probabilities = iter(self._predictor.records(rows).tolist())
+        except Exception as error:
+            if len(batch) > 1:  # so that one request cannot spoil the answers to the others
+                for waiting in batch:
+                    self._score([waiting])
+            elif not batch[0][1].done():
+                batch[0][1].set_exception(error)
+            return
+        for records, future in batch:
+            answer = [next(probabilities) for _ in records]
+            if not future.done():
+                future.set_result(answer)
+
+
+def create_app(predictor: Predictor) -> Starlette:
+    """Return the application that serves one model."""
+    app = Starlette(
+        routes=[
+            Route("/ping", _ping, methods=["GET"]),
+            Route("/invocations", Invocations(predictor), methods=["POST"]),
+        ],
+        exception_handlers={HTTPException: _not_routed},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that answers what is already on its way before it stops.
+
+    uvicorn closes idle connections at once, and with them requests that it has not read yet; here
+    the last answer on each connection says that it closes.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, answer for a moment longer, then wait for what is still being answered."""
+        for server in self.servers:
+            server.close()
+        state = self.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LAST_REQUESTS_SECONDS
+        while state.connections and loop.time() < end:
+            await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
+
+
+def serve(folder: Path, host: str, port: int) -> None:
+    """Serve the model in `folder` until SIGTERM, then answer what was accepted and return.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Holds `model.onnx` and `metadata.json`.
+    host : str
+        Address to listen on.
+    port : int
+        0 takes a free one.
+
+    Raises
+    ------
+    ProjectError
+        When the model cannot be loaded or the port cannot be had.
+    """
+    # uvicorn raises the signal again once it has drained: a stop that was asked for is a success.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    predictor = Predictor(folder)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ProjectError(
+            f"{host}:{port}: cannot listen there ({error.strerror}). Choose another --port or --host."
+        ) from error
+    config = uvicorn.Config(
+        create_app(predictor),
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=60,
+    )
+    gc.collect()
+    gc.freeze()
+    log.info("Serving %s on http://%s:%d", folder, host, listener.getsockname()[1])
+    DrainingServer(config).run(sockets=[listener])
+
+
+async def _ping(_: Request) -> Response:
+    return Response(b'{"status":"ok"}', media_type="application/json")
+
+
+async def _not_routed(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    log.warning("%d %s", error.status_code, error.detail)
+    return Response(
+        encode(Problem(error.detail)),
+        error.status_code,
+        headers=error.headers,
+        media_type="application/json",
+    )
+
+
+def _format(headers: Mapping[bytes, bytes]) -> Format:
+    kind, *parameters = headers.get(b"content-type", b"").lower().split(b";")
+    form = FORMATS.get(kind.strip())
+    charsets = {part.strip() for part in parameters if part.strip().startswith(b"charset=")}
+    encoding = headers.get(b"content-encoding", b"identity")
+    if form is None or charsets - _UTF8 or encoding != b"identity":
+        accepted = ", ".join(name.decode() for name in FORMATS)
+        raise Refusal(415, f"Content-Type must be one of {accepted}, in UTF-8 and not compressed")
+    return form
+
+
+async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes | None:
+    too_large = Refusal(413, f"the body is larger than {BODY_LIMIT} bytes")
+    if int(headers.get(b"content-length", 0)) > BODY_LIMIT:
+        raise too_large
+    body, more = b"", True
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                ...
+    except TimeoutError as error:
+        raise Refusal(408, f"the body did not arrive within {BODY_SECONDS:g} seconds") from error

@@ -1,0 +1,66 @@
+"""Ingest: the source tables, joined into one raw record a row."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from ..config import Join
+from ..errors import ContractError
+
+
+def read(path: Path) -> pl.DataFrame:
+    """Read a table from a parquet or CSV file.
+
+    Raises
+    ------
+    ContractError
+        When the file is missing or cannot be read.
+    """
+    if not path.is_file():
+        raise ContractError(f"{path}: no such file. Check `source` and `data` in conf/.")
+    try:
+        return pl.read_csv(path, try_parse_dates=True) if path.suffix == ".csv" else pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ContractError(f"{path}: not a readable {path.suffix[1:]} file: {reason}") from error
+
+
+def join(table: pl.DataFrame, others: Sequence[tuple[Join, pl.DataFrame]]) -> pl.DataFrame:
+    """Join tables on the left, keeping every row of `table` exactly once.
+
+    Parameters
+    ----------
+    table : polars.DataFrame of shape (rows, columns)
+    others : sequence of (Join, polars.DataFrame)
+        In the order in which they are joined.
+
+    Returns
+    -------
+    polars.DataFrame of shape (rows, columns and those of the others)
+
+    Raises
+    ------
+    ContractError
+        When a key is missing on either side, has another type, or is not unique on the right.
+    """
+    for declared, other in others:
+        for side, name in ((table, "the records"), (other, declared.table)):
+            missing = [key for key in declared.keys if key not in side.columns]
+            if missing:
+                raise ContractError(
+                    f"{declared.table}: key {', '.join(missing)} is not in {name}, which has "
+                    f"{', '.join(side.columns)}. Mend data.joins in conf/."
+                )
+        repeated = other.height - other.n_unique(declared.keys)
+        if repeated:
+            raise ContractError(
+                f"{declared.table}: {repeated} rows repeat a key of {', '.join(declared.keys)}, "
+                "expected one row a key. Remove the duplicates."
+            )
+        try:
+            table = table.join(other, on=declared.keys, how="left", maintain_order="left")
+        except pl.exceptions.SchemaError as error:
+            reason = str(error).splitlines()[0]
+            raise ContractError(f"{declared.table}: keys of different types: {reason}") from error
+    return table

@@ -1,0 +1,76 @@
+"""Split by an ordered column: train on earlier rows, validate and test on later ones."""
+
+from typing import Any
+
+import polars as pl
+
+from ..config import Split
+from ..errors import ContractError
+
+WINDOWS = ("train", "validation", "test")
+
+
+def split(frame: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:
+    """Cut a table into training, validation and test window.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame of shape (rows, columns)
+    boundaries : Split
+        The column and the first value that no longer belongs to the window.
+
+    Returns
+    -------
+    dict of str to polars.DataFrame
+        `train`, `validation` and `test`, sorted by the column.
+
+    Raises
+    ------
+    ContractError
+        When the column is missing, does not compare with the boundaries, or a window is empty.
+    """
+    if boundaries.column not in frame.columns:
+        raise ContractError(
+            f"data.split.column={boundaries.column}: no such column; "
+            f"there are {', '.join(frame.columns)}"
+        )
+    column = pl.col(boundaries.column)
+    start: Any = boundaries.train_until
+    end: Any = boundaries.validation_until
+    frame = frame.sort(boundaries.column, maintain_order=True)
+    try:
+        windows = {
+            "train": frame.filter(column < start),
+            "validation": frame.filter((column >= start) & (column < end)),
+            "test": frame.filter(column >= end),
+        }
+    except pl.exceptions.PolarsError as error:
+        raise ContractError(
+            f"data.split: {boundaries.column} has type {frame.schema[boundaries.column]}, which "
+            f"does not compare with {start}. Give boundaries of the column's type."
+        ) from error
+    for name, window in windows.items():
+        if window.is_empty():
+            first, last = frame[boundaries.column].min(), frame[boundaries.column].max()
+            raise ContractError(
+                f"data.split: the {name} window is empty; {boundaries.column} runs from {first} "
+                f"to {last}, boundaries are {start} and {end}. Move them."
+            )
+    return windows
+
+
+def require_two_classes(windows: dict[str, pl.DataFrame], target: str) -> None:
+    """Stop when a window holds only one label, so that nothing can be learnt or measured.
+
+    Raises
+    ------
+    ContractError
+        Naming the window and the label.
+    """
+    for name, window in windows.items():
+        labels = window[target].unique().to_list()
+        if len(labels) < 2:
+            raise ContractError(
+                f"The {name} window holds only {target}={labels[0]} in {window.height} rows, "
+                "expected both classes. Move data.split, or check the target in features.py."
+            )

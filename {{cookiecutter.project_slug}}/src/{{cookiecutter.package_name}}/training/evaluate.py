@@ -1,0 +1,218 @@
+"""Evaluation: metrics with intervals, and the gate a model has to pass before it is used."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config import EvaluationConfig
+from ..errors import GateError
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of the gate."""
+
+    name: str
+    window: str
+    value: float
+    bound: str
+    passed: bool
+
+
+def metrics(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float]:
+    """Compute the metrics of a binary classifier.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray of shape (rows,)
+        0 or 1, both present.
+    probabilities : numpy.ndarray of shape (rows,)
+        Of label 1.
+    threshold : float
+        A row is called positive at or above it.
+
+    Returns
+    -------
+    dict of str to float
+        Area under the ROC and the precision-recall curve, log loss, Brier score, expected
+        calibration error, and at the threshold precision, recall, F1 and the four counts.
+    """
+    from sklearn import metrics as m
+
+    called = (probabilities >= threshold).astype(int)
+    negative, false_alarms, missed, hits = m.confusion_matrix(labels, called, labels=[0, 1]).ravel()
+    return {
+        "rows": labels.size,
+        "positive_share": float(labels.mean()),
+        "roc_auc": float(m.roc_auc_score(labels, probabilities)),
+        "pr_auc": float(m.average_precision_score(labels, probabilities)),
+        "log_loss": float(m.log_loss(labels, probabilities, labels=[0, 1])),
+        "brier": float(m.brier_score_loss(labels, probabilities)),
+        "calibration_error": calibration_error(labels, probabilities),
+        "precision": float(m.precision_score(labels, called, zero_division=0.0)),
+        "recall": float(m.recall_score(labels, called, zero_division=0.0)),
+        "f1": float(m.f1_score(labels, called, zero_division=0.0)),
+        "true_positives": int(hits),
+        "false_positives": int(false_alarms),
+        "false_negatives": int(missed),
+        "true_negatives": int(negative),
+    }
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error over bins of equal size.
+
+    Parameters
+    ----------
+    labels, probabilities : numpy.ndarray of shape (rows,)
+    bins : int
+
+    Returns
+    -------
+    float
+        Mean distance between predicted probability and observed share, 0 to 1.
+
+    References
+    ----------
+    Naeini, Cooper, Hauskrecht, *Obtaining Well Calibrated Probabilities Using Bayesian Binning*,
+    AAAI 2015.
+    """
+    order = np.argsort(probabilities, kind="stable")
+    groups = [group for group in np.array_split(order, bins) if group.size]
+    gaps = [
+        group.size * abs(probabilities[group].mean() - labels[group].mean()) for group in groups
+    ]
+    return float(sum(gaps) / labels.size)
+
+
+def roc_auc_intervals(
+    labels: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    against: str,
+    config: EvaluationConfig,
+    seed: int,
+) -> dict[str, tuple[Interval, Interval]]:
+    """Bootstrap the area under the ROC curve of several models on the same resampled rows.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray of shape (rows,)
+    scores : mapping of str to numpy.ndarray of shape (rows,)
+    against : str
+        The model whose gain over each other is measured.
+    config : EvaluationConfig
+    seed : int
+
+    Returns
+    -------
+    dict
+        For each model its area, and the gain of `against` over it, with percentile intervals.
+
+    References
+    ----------
+    Efron, Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13. The area is computed
+    from ranks, as the Mann-Whitney statistic: Hanley, McNeil, *Radiology* 143, 1982.
+    """
+    random = np.random.default_rng(seed)
+    rows = random.integers(labels.size, size=(config.bootstrap_samples, labels.size))
+    rows[0] = np.arange(labels.size)
+    areas = {name: _areas(labels[rows], values[rows]) for name, values in scores.items()}
+    tails = [(1 - config.confidence) / 2, (1 + config.confidence) / 2]
+
+    def interval(values: np.ndarray) -> Interval:
+        low, high = np.nanquantile(values[1:], tails)
+        return Interval(float(values[0]), float(low), float(high))
+
+    return {
+        name: (interval(values), interval(areas[against] - values))
+        for name, values in areas.items()
+    }
+
+
+def _areas(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    from scipy.stats import rankdata
+
+    positives = labels.sum(axis=1)
+    negatives = labels.shape[1] - positives
+    ranks = np.where(labels == 1, rankdata(scores, axis=1), 0).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(
+            (ranks - positives * (positives + 1) / 2) / (positives * negatives), dtype=float
+        )
+
+
+def checks(
+    window: str,
+    measured: Mapping[str, float],
+    gains: Mapping[str, Interval],
+    config: EvaluationConfig,
+) -> list[Check]:
+    """Hold one window's metrics against the thresholds.
+
+    Parameters
+    ----------
+    window : str
+    measured : mapping of str to float
+        As `metrics` returns them.
+    gains : mapping of str to Interval
+        Gain of the model over each baseline that it has to beat.
+    config : EvaluationConfig
+
+    Returns
+    -------
+    list of Check
+    """
+    auc, loss = measured["roc_auc"], measured["log_loss"]
+    error = measured["calibration_error"]
+    found = [
+        Check("roc_auc", window, auc, f"≥ {config.minimum_roc_auc}", auc >= config.minimum_roc_auc),
+        Check("log_loss", window, loss, f"≤ {config.maximum_log_loss}", loss <= config.maximum_log_loss),
+        Check(
+            "calibration_error",
+            window,
+            error,
+            f"≤ {config.maximum_calibration_error}",
+            error <= config.maximum_calibration_error,
+        ),
+    ]
+    for name, gain in gains.items():
+        found.append(
+            Check(
+                f"roc_auc gain over {name}, lower end",
+                window,
+                gain.low,
+                f"> {config.minimum_gain}",
+                gain.low > config.minimum_gain,
+            )
+        )
+    return found
+
+
+def require_passed(found: list[Check]) -> None:
+    """Stop a model that failed a check.
+
+    Raises
+    ------
+    GateError
+        Naming each failed check with its value and bound.
+    """
+    failed = [
+        f"{check.name} on {check.window} is {check.value:.4f}, required {check.bound}"
+        for check in found
+        if not check.passed
+    ]
+    if failed:
+        raise GateError(
+            f"The model is not good enough: {'; '.join(failed)}. See reports/index.html, then "
+            "improve the model or, with a reason, the thresholds in conf/evaluation/gate.yaml."
+        )

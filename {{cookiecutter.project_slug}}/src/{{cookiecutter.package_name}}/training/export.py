@@ -1,0 +1,113 @@
+"""Export to ONNX, and the gate that compares the exported model with the trained one."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from ..errors import ParityError
+from ..preprocessing.features import CATEGORICAL, NUMERIC
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+OPSET = {"": 21, "ai.onnx.ml": 3}
+
+
+def to_onnx(model: "Pipeline") -> bytes:
+    """Convert a trained pipeline to ONNX.
+
+    Parameters
+    ----------
+    model : sklearn.pipeline.Pipeline
+        Fitted on a frame with `NUMERIC` and `CATEGORICAL` columns.
+
+    Returns
+    -------
+    bytes
+        A model with one input of shape (rows, 1) a feature, and the outputs `label` and
+        `probabilities` of shape (rows, 2).
+    """
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+    _floor_thresholds(model[-1])
+    numbers: list[tuple[str, Any]] = [(name, FloatTensorType([None, 1])) for name in NUMERIC]
+    texts: list[tuple[str, Any]] = [(name, StringTensorType([None, 1])) for name in CATEGORICAL]
+    exported = convert_sklearn(
+        model,
+        "model",
+        numbers + texts,
+        target_opset=OPSET,
+        options={id(model): {"zipmap": False}},
+    )
+    return bytes(exported.SerializeToString())
+
+
+def score(exported: bytes, frame: pl.DataFrame) -> np.ndarray:
+    """Score feature rows with an exported model.
+
+    Parameters
+    ----------
+    exported : bytes
+    frame : polars.DataFrame
+        With the feature columns.
+
+    Returns
+    -------
+    numpy.ndarray of shape (rows,)
+        Probability of the positive class.
+    """
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    feed = {name: frame[name].to_numpy().reshape(-1, 1) for name in NUMERIC}
+    feed |= {name: frame[name].to_numpy().astype(object).reshape(-1, 1) for name in CATEGORICAL}
+    return np.asarray(session.run(["probabilities"], feed)[0])[:, 1].astype(np.float64)
+
+
+def require_parity(model: "Pipeline", exported: np.ndarray, frame: pl.DataFrame, tolerance: float) -> float:
+    """Compare the probabilities of the exported model with those of the trained one.
+
+    Parameters
+    ----------
+    model : sklearn.pipeline.Pipeline
+    exported : numpy.ndarray of shape (rows,)
+        Probabilities that the exported model gave for `frame`.
+    frame : polars.DataFrame
+        Held-out rows with the feature columns.
+    tolerance : float
+
+    Returns
+    -------
+    float
+        The largest absolute difference.
+
+    Raises
+    ------
+    ParityError
+        When the difference is above the tolerance, or a probability is not a number.
+    """
+    trained = model.predict_proba(frame)[:, 1]
+    differences = np.abs(trained - exported)
+    worst = float(np.nan_to_num(differences, nan=np.inf).max())
+    if worst > tolerance:
+        broken = int((~(differences <= tolerance)).sum())
+        raise ParityError(
+            f"The exported model differs from the trained one by up to {worst:.2g} on {broken} of "
+            f"{len(exported)} rows, {tolerance:.2g} is allowed (evaluation.parity_tolerance). "
+            "Use only float32 features and estimators that skl2onnx converts exactly."
+        )
+    return worst
+
+
+def _floor_thresholds(trees: Any) -> None:
+    # ONNX stores float32 thresholds. For float32 features x <= t and x <= floor32(t) are the same,
+    # so flooring changes no prediction here and keeps ONNX from rounding a threshold up.
+    for stage in getattr(trees, "_predictors", ()):
+        for predictor in stage:
+            exact = predictor.nodes["num_threshold"]
+            rounded = exact.astype(np.float32)
+            above = rounded.astype(np.float64) > exact
+            rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+            predictor.nodes["num_threshold"] = rounded

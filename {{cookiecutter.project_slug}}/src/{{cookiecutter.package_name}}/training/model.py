@@ -1,0 +1,61 @@
+"""The model: gradient boosted trees behind an encoder, and the hyperparameters they take."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from ..config import Section
+from ..preprocessing.features import CATEGORICAL, NUMERIC
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+
+class Hyperparameters(Section):
+    """What `conf/model` sets."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    max_iter: Annotated[int, Field(ge=1, le=10_000)]
+    max_leaf_nodes: Annotated[int, Field(ge=2, le=1024)]
+    min_samples_leaf: Annotated[int, Field(ge=1)]
+    l2_regularization: Annotated[float, Field(ge=0)]
+
+
+def build(hyperparameters: Hyperparameters, seed: int) -> "Pipeline":
+    """Build the untrained model.
+
+    Numbers reach the trees unscaled, as float32, and categories as ordinal codes: what ONNX
+    reproduces exactly. Missing numbers are a branch of their own.
+
+    Parameters
+    ----------
+    hyperparameters : Hyperparameters
+    seed : int
+        Makes two fits on the same rows identical.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        Takes a frame with `NUMERIC` (float32) and `CATEGORICAL` (text) columns.
+
+    References
+    ----------
+    Ke et al., *LightGBM: A Highly Efficient Gradient Boosting Decision Tree*, NeurIPS 2017, whose
+    histogram algorithm scikit-learn follows.
+    """
+    import numpy as np
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
+    encoder = OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32
+    )
+    columns = ColumnTransformer(
+        [("numeric", "passthrough", list(NUMERIC)), ("categorical", encoder, list(CATEGORICAL))]
+    )
+    trees = HistGradientBoostingClassifier(
+        **hyperparameters.model_dump(), early_stopping=False, random_state=seed
+    )
+    return Pipeline([("columns", columns), ("trees", trees)])

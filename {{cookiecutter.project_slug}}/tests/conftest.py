@@ -1,0 +1,82 @@
+"""The rules of the tiers: the folder is the marker, unit and module tests reach nothing outside."""
+
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+from pytest_socket import disable_socket, enable_socket
+
+from {{ cookiecutter.package_name }}.contract import check
+from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration, configuration
+from {{ cookiecutter.package_name }}.entrypoints.environment import Paths
+from {{ cookiecutter.package_name }}.preprocessing.features import features, target
+from {{ cookiecutter.package_name }}.preprocessing.ingest import join, read
+from {{ cookiecutter.package_name }}.preprocessing.split import split
+from {{ cookiecutter.package_name }}.schema import COLUMNS
+
+TIERS = ("unit", "module", "integration", "e2e")
+ISOLATED = ("unit", "module")
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register a marker a tier, insist on random order, and forget the AWS credentials."""
+    for tier in TIERS:
+        config.addinivalue_line("markers", f"{tier}: tests/{tier}")
+    if not config.pluginmanager.hasplugin("randomly"):
+        raise pytest.UsageError("Tests run in random order: install pytest-randomly and enable it.")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by its folder; refuse one that belongs to no tier."""
+    for item in items:
+        tier = _tier(item.path)
+        if tier is None:
+            raise pytest.UsageError(
+                f"{item.nodeid} is in none of the tiers: move it to tests/{', tests/'.join(TIERS)}."
+            )
+        item.add_marker(tier)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Close the network to unit and module tests, before their fixtures run."""
+    if _tier(item.path) in ISOLATED:
+        disable_socket(allow_unix_socket=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Open the network again, after the fixtures are gone."""
+    enable_socket()
+
+
+@pytest.fixture(scope="session")
+def config() -> Configuration:
+    """The configuration of this repository."""
+    return configuration(Paths(ROOT))
+
+
+@pytest.fixture(scope="session")
+def records(config: Configuration) -> pl.DataFrame:
+    """The records of the sample, joined and checked."""
+    source = ROOT / config.source
+    others = [(declared, read(source / declared.table)) for declared in config.data.joins]
+    joined = join(read(source / config.data.table), others)
+    return check(joined, COLUMNS, config.data.tolerance).valid
+
+
+@pytest.fixture(scope="session")
+def windows(config: Configuration, records: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Features and target of the sample, split in time."""
+    return split(target(features(records.lazy())).collect(), config.data.split)
+
+
+def _tier(path: Path) -> str | None:
+    parts = path.relative_to(Path(__file__).parent).parts
+    return parts[0] if len(parts) > 1 and parts[0] in TIERS else None

@@ -1,0 +1,60 @@
+"""DVC: every stage once, none twice, and after a change only those it concerns."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from {{ cookiecutter.package_name }}.entrypoints.environment import paths
+
+GENERATED = shutil.ignore_patterns(
+    ".git", ".venv", ".poetry", ".*_cache", "__pycache__", "cache", "tmp", "raw", "processed", "models",
+    "reports", "mlartifacts", "mlflow.db", "params.yaml", "dvc.lock", "full",
+)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A fresh copy of this repository, with a smaller model to train."""
+    root = tmp_path / "clone"
+    shutil.copytree(paths().root, root, ignore=GENERATED)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    change(root, "conf/model/hist_gradient_boosting.yaml", "max_iter: ", "max_iter: 60 # ")
+    return root
+
+
+def change(root: Path, name: str, old: str, new: str) -> None:
+    path = root / name
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def stages_run(root: Path) -> list[str]:
+    """Run `dvc repro` and return the stages that ran."""
+    scripts = Path(sys.executable).parent
+    environment = os.environ | {
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(root / "src"),
+    }
+    done = subprocess.run(
+        ["dvc", "repro"], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
+
+
+def test_a_change_runs_the_stages_it_concerns_and_no_others(clone: Path) -> None:
+    everything = ["configure", "ingest", "preprocess", "train", "evaluate"]
+    assert stages_run(clone) == everything
+    assert stages_run(clone) == []
+    change(clone, "conf/evaluation/gate.yaml", "minimum_gain: 0.02", "minimum_gain: 0.01")
+    assert stages_run(clone) == ["configure", "evaluate"]
+    change(clone, "conf/model/hist_gradient_boosting.yaml", "max_iter: 60", "max_iter: 61")
+    assert stages_run(clone) == ["configure", "train", "evaluate"]
+    change(clone, "conf/config.yaml", "uri: sqlite", "uri: 'sqlite")
+    change(clone, "conf/config.yaml", "mlflow.db", "other.db'")
+    assert stages_run(clone) == ["configure"]

@@ -1,0 +1,92 @@
+"""The preprocessing package: real records, bad records, and any record the contract admits."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from {{ cookiecutter.package_name }} import contract
+from {{ cookiecutter.package_name }}.contract import Column, check
+from {{ cookiecutter.package_name }}.errors import ContractError
+from {{ cookiecutter.package_name }}.preprocessing.features import CATEGORICAL, NUMERIC, features
+from {{ cookiecutter.package_name }}.schema import COLUMNS, TARGET
+
+INPUTS = contract.inputs(COLUMNS)
+TYPES = {column.name: column.polars_type for column in INPUTS}
+
+
+def values(column: Column) -> st.SearchStrategy[Any]:
+    """Any value that the contract admits for a column."""
+    found: st.SearchStrategy[Any]
+    if column.allowed:
+        found = st.sampled_from(column.allowed)
+    elif column.dtype == "String":
+        found = st.from_regex(column.pattern or ".*", fullmatch=True, alphabet=st.characters(codec="ascii"))
+    elif column.dtype == "Datetime":
+        found = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1))
+    elif column.dtype == "Boolean":
+        found = st.booleans()
+    else:
+        low, high = column.limits or (0, 0)
+        whole = column.dtype.startswith("Int")
+        found = (
+            st.integers(int(low), int(high))
+            if whole
+            else st.floats(low, high, width=32, allow_nan=False)
+        )
+    return st.none() | found if column.nullable else found
+
+
+ANY_RECORD = st.fixed_dictionaries({column.name: values(column) for column in INPUTS})
+
+
+@given(st.lists(ANY_RECORD, min_size=1, max_size=20))
+@settings(deadline=None, max_examples=50)
+def test_features_of_any_admitted_record_are_complete(rows: list[dict[str, Any]]) -> None:
+    frame = features(pl.DataFrame(rows, schema=TYPES).lazy()).collect()
+    assert frame.height == len(rows)
+    assert frame.select(CATEGORICAL).null_count().sum_horizontal().item() == 0
+    for name in NUMERIC:
+        assert frame[name].drop_nulls().is_finite().all()
+
+
+@given(st.lists(ANY_RECORD, min_size=2, max_size=10))
+@settings(deadline=None, max_examples=25)
+def test_a_record_has_the_same_features_alone_and_among_others(rows: list[dict[str, Any]]) -> None:
+    together = features(pl.DataFrame(rows, schema=TYPES).lazy()).collect()
+    alone = [features(pl.DataFrame([row], schema=TYPES).lazy()).collect() for row in rows]
+    assert together.equals(pl.concat(alone))
+
+
+def test_the_sample_keeps_its_contract(records: pl.DataFrame) -> None:
+    assert records.height > 1000
+    assert records.schema == {column.name: column.polars_type for column in COLUMNS}
+
+
+def test_outliers_are_set_aside_and_counted(records: pl.DataFrame) -> None:
+    stormy = records.head(100).with_columns(
+        wind_speed=pl.when(pl.int_range(pl.len()) == 7).then(1048.0).otherwise("wind_speed")
+    )
+    checked = check(stormy, COLUMNS, tolerance=0.01)
+    assert checked.quarantined.height == 1
+    assert list(checked.counts) == ["wind_speed must be a number from 0 to 200"]
+
+
+def test_above_the_tolerance_a_bad_batch_stops(records: pl.DataFrame) -> None:
+    broken = records.head(100).with_columns(origin=pl.lit("BOS"))
+    with pytest.raises(ContractError, match=r"100 of 100 rows .* origin must be text, one of EWR"):
+        check(broken, COLUMNS, tolerance=0.01)
+
+
+def test_windows_follow_each_other_in_time(windows: dict[str, pl.DataFrame]) -> None:
+    train, validation, test = (windows[name]["time_hour"] for name in ("train", "validation", "test"))
+    hour = timedelta(hours=1)
+    assert train.max() <= validation.min() - hour  # type: ignore[operator]
+    assert validation.max() <= test.min() - hour  # type: ignore[operator]
+
+
+def test_each_window_has_both_outcomes(windows: dict[str, pl.DataFrame]) -> None:
+    for window in windows.values():
+        assert 0.05 < window[TARGET].mean() < 0.5  # type: ignore[operator]

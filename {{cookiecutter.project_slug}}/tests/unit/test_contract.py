@@ -1,0 +1,162 @@
+"""One rule of the contract at a time."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+from {{ cookiecutter.package_name }}.contract import Column, check, record_type, version, violations
+from {{ cookiecutter.package_name }}.errors import ContractError
+
+COLUMNS = (
+    Column("when", "Datetime", "time"),
+    Column("count", "Int32", "a count", minimum=0, maximum=10),
+    Column("share", "Float32", "a share", nullable=True, minimum=0, maximum=1),
+    Column("code", "String", "a code", pattern="[A-Z]{2}"),
+    Column("side", "String", "a side", allowed=("left", "right")),
+    Column("open", "Boolean", "a flag"),
+    Column("big", "Int64", "a number without limits", nullable=True),
+    Column("outcome", "Int32", "what happened", nullable=True, known_at_prediction=False),
+)
+GOOD: dict[str, Any] = {
+    "when": "2013-07-04T17:00:00",
+    "count": 3,
+    "share": 0.5,
+    "code": "UA",
+    "side": "left",
+    "open": True,
+    "big": 2**40,
+}
+BROKEN = [
+    ("when", "yesterday"),
+    ("when", "2013-07-04T17:00:00Z"),
+    ("when", None),
+    ("count", -1),
+    ("count", 2.5),
+    ("count", "3"),
+    ("count", True),
+    ("share", 1.01),
+    ("code", "ua"),
+    ("code", "UAL"),
+    ("code", "UA\n"),
+    ("side", "middle"),
+    ("open", 1),
+    ("big", 2**63),
+]
+
+
+def batch(**changes: Any) -> pl.DataFrame:
+    """Two rows; `changes` gives the second row other values."""
+    good = GOOD | {"when": datetime(2013, 7, 4, 17), "outcome": 1}
+    return pl.DataFrame([good, good | changes], infer_schema_length=None)
+
+
+def test_a_good_batch_is_kept_whole() -> None:
+    checked = check(batch(), COLUMNS)
+    assert checked.valid.height == 2
+    assert checked.quarantined.is_empty()
+    assert checked.counts == {}
+
+
+def test_types_are_made_those_of_the_contract_and_other_columns_dropped() -> None:
+    checked = check(batch().with_columns(extra=1), COLUMNS)
+    assert checked.valid.schema == {column.name: column.polars_type for column in COLUMNS}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("count", 11), ("share", -0.1), ("code", "ual"), ("side", "up")]
+)
+def test_a_bad_row_is_set_aside_with_its_reason(field: str, value: Any) -> None:
+    checked = check(batch(**{field: value}), COLUMNS, tolerance=0.5)
+    assert checked.valid.height == 1
+    (reason,) = checked.quarantined["reason"]
+    assert reason.startswith(f"{field} must be")
+    assert checked.counts == {reason: 1}
+
+
+def test_a_row_that_breaks_two_rules_counts_for_both_and_is_set_aside_once() -> None:
+    checked = check(batch(count=11, side="up"), COLUMNS, tolerance=0.5)
+    assert checked.quarantined.height == 1
+    assert len(checked.counts) == 2
+
+
+def test_a_number_that_is_not_a_number_is_set_aside() -> None:
+    checked = check(batch(share=float("nan")), COLUMNS, tolerance=0.5)
+    assert checked.quarantined.height == 1
+
+
+def test_a_missing_value_is_set_aside_only_where_it_must_not_be_missing() -> None:
+    assert check(batch(share=None), COLUMNS).valid.height == 2
+    assert check(batch(count=None), COLUMNS, tolerance=0.5).quarantined.height == 1
+
+
+def test_more_bad_rows_than_tolerated_stop_with_counts_a_rule() -> None:
+    with pytest.raises(ContractError, match=r"1 of 2 rows \(50\.00%\).*count must be.*: 1 rows"):
+        check(batch(count=11), COLUMNS, tolerance=0.49)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (batch().drop("count", "code"), "Columns missing: count, code"),
+        (batch().with_columns(pl.lit("x").alias("count")), "Column count has type String"),
+        (batch().with_columns(pl.lit(0.5).alias("count")), "Column count has type Float64"),
+        (batch().with_columns(pl.lit(2**40).alias("count")), "does not fit its type"),
+        (batch().clear(), "The batch is empty"),
+    ],
+)
+def test_a_batch_of_another_shape_stops_at_once(frame: pl.DataFrame, message: str) -> None:
+    with pytest.raises(ContractError, match=message) as caught:
+        check(frame, COLUMNS, tolerance=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_without_any_value_may_have_no_type() -> None:
+    assert check(batch().with_columns(share=pl.lit(None)), COLUMNS).valid.height == 2
+
+
+def test_a_good_record_breaks_no_rule() -> None:
+    assert violations(GOOD, COLUMNS) == []
+    assert msgspec.convert(GOOD, record_type(COLUMNS)) is not None
+
+
+def test_an_optional_field_may_be_left_out() -> None:
+    short = {name: value for name, value in GOOD.items() if name not in ("share", "big")}
+    assert violations(short, COLUMNS) == []
+
+
+@pytest.mark.parametrize(("field", "value"), BROKEN)
+def test_a_broken_field_is_named_with_its_value_and_rule(field: str, value: Any) -> None:
+    record = GOOD | {field: value}
+    (found,) = violations(record, COLUMNS)
+    assert found[:2] == (field, value)
+    assert found.rule.startswith("must be")
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(record, record_type(COLUMNS))
+
+
+def test_every_broken_field_of_a_record_is_named() -> None:
+    found = violations({"count": -1, "code": "x"}, COLUMNS)
+    assert [violation.field for violation in found] == ["when", "count", "code", "side", "open"]
+
+
+def test_an_outcome_in_a_request_is_refused_as_known_too_late() -> None:
+    (found,) = violations(GOOD | {"outcome": 5}, COLUMNS)
+    assert found == ("outcome", 5, "is known only after the outcome")
+
+
+def test_a_misspelt_field_is_refused() -> None:
+    (found,) = violations(GOOD | {"shrae": 0.1}, COLUMNS)
+    assert found == ("shrae", 0.1, "is not a field of the contract")
+
+
+def test_text_is_read_as_a_number_where_everything_is_text() -> None:
+    texts = GOOD | {"count": "3", "share": "0.5", "open": "true", "big": "7"}
+    assert violations(texts, COLUMNS, strict=False) == []
+    assert violations(texts | {"share": "nan"}, COLUMNS, strict=False)[0].field == "share"
+
+
+def test_the_version_changes_with_the_contract() -> None:
+    assert version(COLUMNS) == version(COLUMNS)
+    assert version(COLUMNS) != version(COLUMNS[1:])
