@@ -1,6 +1,6 @@
 """Set up a fresh clone: Poetry in `.poetry/`, the locked packages in `.venv/`, the git hooks."""
 # Needs nothing but Python. The commands are fixed lists of words, and print is the output.
-# ruff: noqa: S603, T201
+# ruff: noqa: T201
 
 import argparse
 import ast
@@ -22,13 +22,15 @@ from urllib.parse import unquote, urlsplit
 # Old Pythons must be able to read this file to turn themselves away: no syntax newer than 3.6.
 VERSION = "{}.{}".format(*sys.version_info)
 if sys.version_info < (3, 11):  # noqa: UP036
-    sys.exit(f"error: this is Python {VERSION}, and 3.11 or newer is needed: run it with that one")
+    sys.exit(
+        f"error: this is Python {VERSION}, and 3.11 or newer is needed: run bootstrap.py with that"
+    )
 
 PINS = ("poetry==2.5.1", "poetry-plugin-pypi-mirror==0.6.5")
 ROOT = Path(__file__).resolve().parent
 POETRY, VENV = ROOT / ".poetry", ROOT / ".venv"
 WINDOWS = os.name == "nt"
-AGAIN = f"{Path(sys.executable).name} bootstrap.py"
+AGAIN = f"{Path(sys.executable).name} {sys.argv[0]}"
 
 # Left by an active environment, a git hook or personal settings, these lead away from this folder.
 MISLEADING = re.compile(
@@ -44,12 +46,12 @@ CAUSES = {
         "no permission to write {0}: make it writable"
     ),
     r"Current Python version \((.+)\) is not allowed by the project \((.+)\)": (
-        "this is Python {0}, and pyproject.toml wants {1}: take such a Python"
+        "this is Python {0}, and pyproject.toml wants {1}: choose such a Python"
     ),
     "changed significantly since poetry.lock was last generated": (
         f"poetry.lock does not match pyproject.toml: run {AGAIN} poetry lock"
     ),
-    "from archive (.+) not found in": (
+    "Downloaded distributions for (.+) did not match any known checksums": (
         "{0} from the package index {host} has not the hash that poetry.lock names: ask those who"
         " run the index"
     ),
@@ -72,11 +74,7 @@ CAUSES = {
 
 
 class BootstrapError(Exception):
-    """A reason to stop: what was found and what to do, in one line; `output` is what led to it."""
-
-    def __init__(self, message: str, output: str = "") -> None:
-        super().__init__(message)
-        self.output = output
+    """A reason to stop: what was found and what to do, in one line."""
 
 
 def explain(text: str, index: str = "") -> str:
@@ -117,7 +115,7 @@ def run(label: str, command: list[str], verbose: bool) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        errors="replace",
+        errors="backslashreplace",
     )
     try:
         for raw in process.stdout or ():
@@ -131,22 +129,24 @@ def run(label: str, command: list[str], verbose: bool) -> None:
     except KeyboardInterrupt:
         # The terminal has told the command as well: let it remove its half-made files.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
+            process.wait(3)
         process.kill()
         raise
     if live:
-        print(f"\r{'':{width}}\r{label} ... ", end="")
-    print("failed" if failed else f"{time.monotonic() - started:.1f} s", flush=True)
+        print(f"\r{'':{width}}\r", end="")
+    outcome = "failed" if failed else f"{time.monotonic() - started:.1f} s"
+    print(f"{label} ... {outcome}" if live or verbose else outcome, flush=True)
     if failed:
         known = explain(output, env["POETRY_PYPI_MIRROR_URL"])
         if not known and not verbose:
-            print(output, end="")
-        raise BootstrapError(known or f"{label}: mend what is said above", output)
+            print(output, end="", flush=True)
+        raise BootstrapError(known or f"{label}: mend what is said above")
 
 
-def python_of(folder: Path) -> str:
-    """Interpreter of a virtual environment."""
-    return str(folder / "Scripts/python.exe" if WINDOWS else folder / "bin/python")
+def python(folder: Path, *arguments: str) -> list[str]:
+    """Command line for the interpreter of a virtual environment."""
+    # -P: this folder holds no modules for pip, Poetry or pre-commit.
+    return [str(folder / ("Scripts/python.exe" if WINDOWS else "bin/python")), "-P", *arguments]
 
 
 def packages_of(folder: Path) -> Path:
@@ -158,42 +158,29 @@ def packages_of(folder: Path) -> Path:
 def version_of(folder: Path) -> str:
     """Python version of a virtual environment; empty when it does not run."""
     with contextlib.suppress(OSError, BootstrapError):
-        return ask(python_of(folder), "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+        return ask(*python(folder, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"))
     return ""
 
 
 def read(path: Path) -> str:
     """Text of a file; empty when there is none."""
-    return path.read_text("utf-8") if path.is_file() else ""
+    return path.read_text("utf-8", "replace") if path.is_file() else ""
 
 
 def unpack_pip(folder: Path) -> None:
     """Unpack the pip that Python carries, which takes a tenth of the time of `ensurepip`."""
     try:
         import ensurepip
-    except ImportError:
+
+        # Linux distributions keep the wheel in a folder of their own.
+        homes = (sysconfig.get_config_var("WHEEL_PKG_DIR"), Path(ensurepip.__file__).parent)
+        wheel = next(wheel for home in homes if home for wheel in Path(home).rglob("pip-*.whl"))
+    except (ImportError, StopIteration):
         raise BootstrapError(
             f"this Python {VERSION} comes without ensurepip: install it (on Debian and Ubuntu the"
             f" package python{VERSION}-venv)"
         ) from None
-    # Linux distributions keep the wheel in a folder of their own.
-    homes = [sysconfig.get_config_var("WHEEL_PKG_DIR"), Path(ensurepip.__file__).parent]
-    wheel = next(wheel for home in homes if home for wheel in Path(home).rglob("pip-*.whl"))
     zipfile.ZipFile(wheel).extractall(packages_of(folder))
-
-
-def pip_settings() -> dict[str, str]:
-    """Read pip's settings: files, variables and, for the index, its default."""
-    # This Python, not Poetry's, because pip also reads the pip.conf of an active environment.
-    listed = ask(sys.executable, str(packages_of(POETRY) / "pip"), "config", "list")
-    settings = {}
-    for section in ("global", "install", ":env:"):
-        for name, value in re.findall(rf"^{section}\.(\S+?)=(.+)$", listed, re.M):
-            settings[name] = ast.literal_eval(value)
-    if not settings.get("index-url"):
-        default = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
-        settings["index-url"] = ask(python_of(POETRY), "-c", default)
-    return settings
 
 
 @functools.cache
@@ -202,12 +189,23 @@ def environment() -> dict[str, str]:
 
     Many indexes serve the simple API only, hence the mirror plugin instead of Poetry's client.
     """
+    # This Python, not Poetry's, because pip also reads the pip.conf of an active environment.
+    listed = ask(sys.executable, str(packages_of(POETRY) / "pip"), "config", "list")
+    settings = {}
+    for section in ("global", "install", ":env:"):
+        for name, value in re.findall(rf"^{section}\.(\S+?)=(.+)$", listed, re.M):
+            settings[name] = ast.literal_eval(value)
     env = {**INHERITED, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    settings = pip_settings()
     bundle = settings.get("cert") or env.get("SSL_CERT_FILE")
     if bundle:
         env.setdefault("REQUESTS_CA_BUNDLE", bundle)
-    url = urlsplit(env.get("POETRY_PYPI_MIRROR_URL") or settings["index-url"])
+    index = env.get("POETRY_PYPI_MIRROR_URL") or settings.get("index-url")
+    if not index:
+        default = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
+        index = ask(*python(POETRY, "-c", default))
+    if not settings.get("index-url"):
+        env["PIP_INDEX_URL"] = index
+    url = urlsplit(index)
     credentials, given, host = url.netloc.rpartition("@")
     env["POETRY_PYPI_MIRROR_URL"] = url._replace(netloc=host).geturl()
     if given:
@@ -231,27 +229,9 @@ def ensure_poetry(verbose: bool) -> None:
     make_environment(POETRY, "poetry")
     unpack_pip(POETRY)
     # Compiling all of Poetry takes longer than compiling what it uses when it first runs.
-    pip = [python_of(POETRY), "-m", "pip", "install", "--no-input", "--no-compile"]
-    run("Poetry in .poetry", [*pip, *PINS], verbose)
+    pip = python(POETRY, "-m", "pip", "install", "--no-input", "--no-compile", *PINS)
+    run("Poetry in .poetry", pip, verbose)
     stamp.write_text(str(PINS), "utf-8")
-
-
-def install(verbose: bool, fetched_again: frozenset[str] = frozenset()) -> None:
-    """Install what poetry.lock names."""
-    poetry = [python_of(POETRY), "-m", "poetry"]
-    try:
-        # Not `sync`, which would take away what someone is trying out.
-        run("Locked packages in .venv", [*poetry, "install", "--no-interaction"], verbose)
-    except BootstrapError as error:
-        # A download that was killed stays in Poetry's cache and would fail every later run.
-        broken = set(re.findall(r"from archive (\S+) not found in", error.output)) - fetched_again
-        if not broken:
-            raise
-        for copy in Path(ask(*poetry, "config", "cache-dir")).glob("artifacts/**/*"):
-            if copy.name in broken:
-                print(f"{copy.name} in Poetry's cache is broken: it is fetched again")
-                copy.unlink()
-        install(verbose, fetched_again | broken)
 
 
 def ensure_packages(verbose: bool) -> bool:
@@ -277,7 +257,9 @@ def ensure_packages(verbose: bool) -> bool:
         # RECORD is written last: without it a run was cut off, which Poetry would not notice.
         if not read(metadata / "RECORD"):
             shutil.rmtree(metadata)
-    install(verbose)
+    # Not `sync`, which would take away what someone is trying out. -v: with the cause of failures.
+    poetry = python(POETRY, "-m", "poetry", "install", "--no-interaction", "-v")
+    run("Locked packages in .venv", poetry, verbose)
     stamp.write_text(f"{ROOT}\n{digest.hexdigest()}", "utf-8")
     return True
 
@@ -295,15 +277,13 @@ def ensure_hooks(changed: bool, verbose: bool) -> bool:
         obstacle = f"{error}: for a new folder run git init, then {AGAIN}"
     else:
         if not ROOT.samefile(top):
-            obstacle = (
-                f"this folder is part of the repository {top}, whose hooks can call poe check"
-            )
+            obstacle = f"this folder is part of {top}, whose hooks can call poe check"
         elif Path(hooks) != Path(git, "hooks"):
             obstacle = f"git has core.hooksPath = {hooks}, whose hooks can call poe check"
         elif not changed and str(VENV) in read(ROOT / hooks / "pre-commit"):
             return False
         else:
-            run("Git hooks", [python_of(VENV), "-m", "pre_commit", "install"], verbose)
+            run("Git hooks", python(VENV, "-m", "pre_commit", "install"), verbose)
             return True
     print(f"Git hooks not installed: {obstacle}")
     return False
@@ -311,7 +291,7 @@ def ensure_hooks(changed: bool, verbose: bool) -> bool:
 
 def hand_over(arguments: list[str]) -> int:
     """Give the terminal to Poetry; give back its exit status."""
-    command = [python_of(POETRY), "-m", "poetry", *arguments]
+    command = python(POETRY, "-m", "poetry", *arguments)
     with subprocess.Popen(command, cwd=ROOT, env=environment()) as process:
         while True:
             # Ctrl-C is Poetry's to answer.

@@ -121,7 +121,7 @@ def invalid_workflows(folder: Path) -> list[str]:
     schema = "vendor.github-workflows"
     return [
         *_said(folder, "check-jsonschema", "--builtin-schema", schema, *workflows),
-        *_said(folder, "zizmor", "--offline", "--quiet", "--format=github", "."),
+        *_said(folder, "zizmor", "--offline", "--quiet", "--format=github", ".github"),
     ]
 
 

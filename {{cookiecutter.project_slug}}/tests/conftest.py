@@ -8,7 +8,10 @@ import pytest
 from pytest_socket import disable_socket, enable_socket
 
 from {{ cookiecutter.package_name }}.contract import check
-from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration, configuration
+from {{ cookiecutter.package_name }}.entrypoints.configure import (
+    Configuration,
+    configuration,
+)
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths
 from {{ cookiecutter.package_name }}.preprocessing.features import features, target
 from {{ cookiecutter.package_name }}.preprocessing.ingest import join, read
@@ -28,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("Tests run in random order: install pytest-randomly and enable it.")
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
+    # Two workers whose threads spin on the same cores are slower than two with one thread each.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 

@@ -1,1 +1,1 @@
-"""See the README of the repository."""
+"""A model repository: the README says what is where."""

@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 Dtype = Literal["Int32", "Int64", "Float32", "Float64", "String", "Boolean", "Datetime"]
 
-INTEGER_LIMITS = {"Int32": (-(2**31), 2**31 - 1), "Int64": (-(2**63), 2**63 - 1)}
-FLOAT_LIMIT = 3.4028234663852886e38
+# Features are float32, so nothing beyond its range is a number here.
+FLOAT32_LIMIT = 3.4028234663852886e38
+TYPE_LIMITS: dict[str, tuple[float, float]] = {
+    "Int32": (-(2**31), 2**31 - 1),
+    "Int64": (-(2**63), 2**63 - 1),
+    "Float32": (-FLOAT32_LIMIT, FLOAT32_LIMIT),
+    "Float64": (-FLOAT32_LIMIT, FLOAT32_LIMIT),
+}
 PYTHON_TYPES: dict[str, type] = {
     "Int32": int,
     "Int64": int,
@@ -93,12 +99,9 @@ class Column:
     @property
     def limits(self) -> tuple[float, float] | None:
         """Inclusive limits, from the declaration or the type; None where the type has none."""
-        if self.dtype in INTEGER_LIMITS:
-            low, high = INTEGER_LIMITS[self.dtype]
-        elif self.dtype in ("Float32", "Float64"):
-            low, high = -FLOAT_LIMIT, FLOAT_LIMIT
-        else:
+        if self.dtype not in TYPE_LIMITS:
             return None
+        low, high = TYPE_LIMITS[self.dtype]
         return (
             low if self.minimum is None else self.minimum,
             high if self.maximum is None else self.maximum,
@@ -154,9 +157,11 @@ def check(frame: pl.DataFrame, columns: Sequence[Column], tolerance: float = 0.0
     """
     frame = _conform(frame, columns)
     failures = _failures(frame, columns)
-    counts = {str(rule): count for rule, count in failures["rule"].value_counts().sort("rule").rows()}
+    counts = dict(failures["rule"].value_counts().sort("rule").iter_rows())
     reasons = failures.group_by("row").agg(reason=pl.col("rule").sort().str.join("; "))
-    numbered = frame.with_row_index("row").join(reasons, on="row", how="left", maintain_order="left")
+    numbered = frame.with_row_index("row").join(
+        reasons, on="row", how="left", maintain_order="left"
+    )
     quarantined = numbered.filter(pl.col("reason").is_not_null()).drop("row")
     share = quarantined.height / frame.height
     if share > tolerance:
@@ -190,7 +195,9 @@ def violations(
     for name, value in record.items():
         if name not in known:
             later = any(column.name == name for column in columns)
-            reason = "is known only after the outcome" if later else "is not a field of the contract"
+            reason = (
+                "is known only after the outcome" if later else "is not a field of the contract"
+            )
             found.append(Violation(name, value, reason))
     for name, column in known.items():
         value = record.get(name)
@@ -277,7 +284,8 @@ def _failures(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
         schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
         said = {column.name: f"{column.name} {column.rule}" for column in columns}
-        return errors.failure_cases.select(
+        cases: pl.DataFrame = errors.failure_cases
+        return cases.select(
             row=pl.col("index").cast(pl.UInt32), rule=pl.col("column").replace_strict(said)
         )
     return pl.DataFrame(schema={"row": pl.UInt32, "rule": pl.String})

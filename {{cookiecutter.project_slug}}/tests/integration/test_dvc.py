@@ -7,21 +7,35 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from {{ cookiecutter.package_name }}.entrypoints.environment import paths
 
 GENERATED = shutil.ignore_patterns(
-    ".git", ".venv", ".poetry", ".*_cache", "__pycache__", "cache", "tmp", "raw", "processed", "models",
-    "reports", "mlartifacts", "mlflow.db", "params.yaml", "dvc.lock", "full",
+    ".git",
+    ".venv",
+    ".poetry",
+    ".*_cache",
+    "__pycache__",
+    "cache",
+    "tmp",
+    "raw",
+    "processed",
+    "models",
+    "reports",
+    "mlartifacts",
+    "mlflow.db",
+    "params.yaml",
+    "dvc.lock",
+    "full",
 )
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A fresh copy of this repository, with a smaller model to train."""
+    """A fresh copy of this repository."""
     root = tmp_path / "clone"
     shutil.copytree(paths().root, root, ignore=GENERATED)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
-    change(root, "conf/model/hist_gradient_boosting.yaml", "max_iter: ", "max_iter: 60 # ")
     return root
 
 
@@ -51,10 +65,9 @@ def test_a_change_runs_the_stages_it_concerns_and_no_others(clone: Path) -> None
     everything = ["configure", "ingest", "preprocess", "train", "evaluate"]
     assert stages_run(clone) == everything
     assert stages_run(clone) == []
-    change(clone, "conf/evaluation/gate.yaml", "minimum_gain: 0.02", "minimum_gain: 0.01")
+    change(clone, "conf/evaluation/gate.yaml", "confidence: 0.95", "confidence: 0.9")
     assert stages_run(clone) == ["configure", "evaluate"]
-    change(clone, "conf/model/hist_gradient_boosting.yaml", "max_iter: 60", "max_iter: 61")
+    change(clone, "conf/config.yaml", "seed: 2013", "seed: 2014")
     assert stages_run(clone) == ["configure", "train", "evaluate"]
-    change(clone, "conf/config.yaml", "uri: sqlite", "uri: 'sqlite")
-    change(clone, "conf/config.yaml", "mlflow.db", "other.db'")
+    change(clone, "conf/config.yaml", "mlflow.db", "other.db")
     assert stages_run(clone) == ["configure"]

@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+
 from {{ cookiecutter.package_name }}.config import combinations
-from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration, configuration
+from {{ cookiecutter.package_name }}.entrypoints.configure import (
+    Configuration,
+    configuration,
+)
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths, paths
 from {{ cookiecutter.package_name }}.errors import ConfigError
 
@@ -20,7 +24,7 @@ def copied(tmp_path: Path) -> Paths:
 
 
 def test_the_configuration_is_read_from_the_repository(config: Configuration) -> None:
-    assert config.source == "data/sample"
+    assert config.source.startswith("data/")
     assert config.data.split.train_until < config.data.split.validation_until  # type: ignore[operator]
 
 
@@ -31,16 +35,16 @@ def test_a_value_is_overridden() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.max_itr=5", "model.max_itr=5: no such key; model has .*max_iter"),
-        ("+model.depth=5", r"\+model.depth=5: no such key; model has"),
+        ("data.tolerence=0.1", "data.tolerence=0.1: no such key; data has .*tolerance"),
+        ("+data.depth=5", r"\+data.depth=5: no such key; data has"),
         ("sed=1", "sed=1: no such key; the configuration has .*seed"),
-        ("model.max_iter=0", "model.max_iter=0: input should be greater than or equal to 1"),
-        ("model.learning_rate=fast", "model.learning_rate=fast: input should be a valid number"),
+        ("seed=-1", "seed=-1: input should be greater than or equal to 0"),
+        ("seed=often", "seed=often: input should be a valid integer"),
         ("data.tolerance=2", "data.tolerance=2: input should be less than or equal to 1"),
-        ("model=none", "Could not find 'model/none'.*hist_gradient_boosting"),
+        ("model=none", "Could not find 'model/none'"),
         ("nonsense", "nonsense: not an override; write key=value"),
-        ("data.split.train_until=2014-01-01", "train_until .* must lie before validation_until"),
-        ("data.split.train_until=5", "must be of one kind"),
+        ("data.split.validation_until=1000-01-01", "must lie before|must be of one kind"),
+        ("data.split.train_until=soon", "data.split.train_until"),
         ("~seed", "seed: missing"),
     ],
 )
@@ -65,9 +69,9 @@ def test_a_file_that_is_not_yaml_is_refused(copied: Paths) -> None:
 
 
 def test_a_sweep_is_every_combination() -> None:
-    runs = combinations(["model.max_iter=100,200", "seed=1,2", "data.tolerance=0"])
+    runs = combinations(["data.tolerance=0.1,0.2", "seed=1,2", "source=data/sample"])
     assert len(runs) == 4
-    assert runs[0] == ["model.max_iter=100", "seed=1", "data.tolerance=0"]
+    assert runs[0] == ["data.tolerance=0.1", "seed=1", "source=data/sample"]
 
 
 def test_no_override_is_one_run() -> None:
@@ -76,4 +80,4 @@ def test_no_override_is_one_run() -> None:
 
 def test_a_sweep_that_cannot_be_parsed_is_refused() -> None:
     with pytest.raises(ConfigError, match="not an override"):
-        combinations(["model.max_iter=[1"])
+        combinations(["seed=[1"])

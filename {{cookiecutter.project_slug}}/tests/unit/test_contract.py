@@ -6,7 +6,14 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from {{ cookiecutter.package_name }}.contract import Column, check, record_type, version, violations
+
+from {{ cookiecutter.package_name }}.contract import (
+    Column,
+    check,
+    record_type,
+    version,
+    violations,
+)
 from {{ cookiecutter.package_name }}.errors import ContractError
 
 COLUMNS = (

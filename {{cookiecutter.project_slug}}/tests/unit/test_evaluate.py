@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
+
 from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
 from {{ cookiecutter.package_name }}.entrypoints.evaluate import remark
 from {{ cookiecutter.package_name }}.errors import GateError
@@ -13,7 +15,6 @@ from {{ cookiecutter.package_name }}.training.evaluate import (
     require_passed,
     roc_auc_intervals,
 )
-from sklearn.metrics import roc_auc_score
 
 LABELS = np.array([0, 0, 1, 1])
 SCORES = np.array([0.1, 0.6, 0.4, 0.9])
@@ -24,7 +25,11 @@ def test_metrics_are_those_of_the_textbook() -> None:
     measured = metrics(LABELS, SCORES, threshold=0.5)
     assert measured["roc_auc"] == 0.75
     assert (measured["precision"], measured["recall"], measured["f1"]) == (0.5, 0.5, 0.5)
-    assert [measured[f"{side}_{kind}"] for side in ("true", "false") for kind in ("positives", "negatives")] == [1, 1, 1, 1]
+    assert [
+        measured[f"{side}_{kind}"]
+        for side in ("true", "false")
+        for kind in ("positives", "negatives")
+    ] == [1, 1, 1, 1]
     assert measured["brier"] == pytest.approx((0.01 + 0.36 + 0.36 + 0.01) / 4)
 
 
@@ -53,7 +58,9 @@ def test_bootstrapped_areas_hold_the_area_and_the_gain(config: Configuration) ->
 
 def test_tied_scores_count_half(config: Configuration) -> None:
     flat = {"model": np.full(4, 0.5)}
-    assert roc_auc_intervals(LABELS, flat, "model", config.evaluation, seed=1)["model"][0].value == 0.5
+    assert (
+        roc_auc_intervals(LABELS, flat, "model", config.evaluation, seed=1)["model"][0].value == 0.5
+    )
 
 
 def test_a_good_model_passes_the_gate(config: Configuration) -> None:
@@ -75,13 +82,16 @@ def test_a_good_model_passes_the_gate(config: Configuration) -> None:
 def test_a_model_that_is_not_good_enough_is_stopped(
     config: Configuration, changed: dict[str, float], gain: float, message: str
 ) -> None:
-    found = checks("test", GOOD | changed, {"class_prior": Interval(gain, gain, gain)}, config.evaluation)
+    found = checks(
+        "test", GOOD | changed, {"class_prior": Interval(gain, gain, gain)}, config.evaluation
+    )
     with pytest.raises(GateError, match=message):
         require_passed(found)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"), [(0.01, 0.03, "It gains"), (-0.01, 0.01, "as good"), (-0.03, -0.01, "is better")]
+    ("low", "high", "said"),
+    [(0.01, 0.03, "It gains"), (-0.01, 0.01, "as good"), (-0.03, -0.01, "is better")],
 )
 def test_the_remark_says_who_is_better(low: float, high: float, said: str) -> None:
     assert said in remark(Interval((low + high) / 2, low, high))

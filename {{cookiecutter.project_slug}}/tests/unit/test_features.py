@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+
 from {{ cookiecutter.package_name }} import contract
 from {{ cookiecutter.package_name }}.preprocessing.features import (
     AIRLINES,
@@ -40,7 +41,8 @@ def of(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("departure", "arrival", "minutes"), [(1745, 1800, 15), (2350, 5, 15), (5, 2350, 1425), (0, 0, 0)]
+    ("departure", "arrival", "minutes"),
+    [(1745, 1800, 15), (2350, 5, 15), (5, 2350, 1425), (0, 0, 0)],
 )
 def test_the_scheduled_duration_bears_midnight(departure: int, arrival: int, minutes: int) -> None:
     assert of(sched_dep_time=departure, sched_arr_time=arrival)["scheduled_minutes"] == minutes

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import polars as pl
 import pytest
+
 from {{ cookiecutter.package_name }}.config import Split
 from {{ cookiecutter.package_name }}.errors import ContractError
 from {{ cookiecutter.package_name }}.preprocessing.split import require_two_classes, split

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 from {{ cookiecutter.package_name }}.errors import ParityError
 from {{ cookiecutter.package_name }}.preprocessing.features import CATEGORICAL, NUMERIC
 from {{ cookiecutter.package_name }}.schema import TARGET
@@ -48,14 +49,14 @@ def test_the_reference_bears_a_constant_and_an_empty_column(values: list[float |
 
 def test_equal_predictions_are_in_parity() -> None:
     frame = pl.DataFrame({"row": [1, 2]})
-    assert require_parity(Constant(), np.full(2, 0.25), frame, 1e-5) == 0  # type: ignore[arg-type]
+    assert require_parity(Constant(), np.full(2, 0.25), frame, 1e-5) == 0
 
 
 @pytest.mark.parametrize("broken", [0.26, float("nan")])
 def test_a_model_that_predicts_otherwise_after_export_is_stopped(broken: float) -> None:
     frame = pl.DataFrame({"row": [1, 2]})
     with pytest.raises(ParityError, match="on 1 of 2 rows"):
-        require_parity(Constant(), np.array([0.25, broken]), frame, 1e-5)  # type: ignore[arg-type]
+        require_parity(Constant(), np.array([0.25, broken]), frame, 1e-5)
 
 
 def test_the_class_prior_is_the_share_of_positives() -> None:
@@ -85,6 +86,8 @@ def test_provenance_names_the_commit_and_whether_it_is_clean(tmp_path: Path) -> 
     assert provenance(tmp_path, [])["git_clean"] is False
 
 
-def test_provenance_bears_a_machine_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_provenance_bears_a_machine_without_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert provenance(tmp_path, [])["git_commit"] is None

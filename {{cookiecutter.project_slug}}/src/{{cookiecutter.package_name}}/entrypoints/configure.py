@@ -19,7 +19,7 @@ def configuration(where: Paths, overrides: Sequence[str] = ()) -> Configuration:
 def main(where: Paths, overrides: Sequence[str]) -> None:
     """Write `params.yaml`, which DVC compares to decide which stages run."""
     config = configuration(where, overrides)
-    # `source` reaches dvc.yaml from conf/config.yaml itself, and where runs are tracked changes none.
+    # dvc.yaml reads `source` from conf/config.yaml itself; where runs are tracked changes none.
     resolved = config.model_dump(mode="json", exclude={"source", "tracking"})
     (where.root / "params.yaml").write_text(yaml.safe_dump(resolved), encoding="utf-8")
 

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from ..errors import ConfigError
 from ..inference.predictor import Predictor
@@ -71,16 +72,14 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
         table.write_csv(where.reports / "plots" / f"{name}.csv")
     page = report.page(tables, content)
     (where.reports / "index.html").write_text(page, encoding="utf-8")
-    result = {
-        window: measured[window]
-        | {"gain": {name: asdict(pair[1]) for name, pair in intervals[window].items() if name != "model"}}
-        for window in WINDOWS
-    }
-    (where.reports / "metrics.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    result: dict[str, dict[str, Any]] = {}
+    for window, pairs in intervals.items():
+        over = {name: asdict(gain) for name, (_, gain) in pairs.items() if name != "model"}
+        result[window] = measured[window] | {"gain": over}
+    text = json.dumps(result, indent=2) + "\n"
+    (where.reports / "metrics.json").write_text(text, encoding="utf-8")
     for window, values in measured.items():
-        log.info(
-            "%s: ROC-AUC %.3f, log loss %.3f", window, values["roc_auc"], values["log_loss"]
-        )
+        log.info("%s: ROC-AUC %.3f, log loss %.3f", window, values["roc_auc"], values["log_loss"])
     log.info(content["remark"])
     require_passed(found)
 

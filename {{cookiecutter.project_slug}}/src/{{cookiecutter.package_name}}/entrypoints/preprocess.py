@@ -26,7 +26,8 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     where.processed.mkdir(parents=True, exist_ok=True)
     for name, window in windows.items():
         window.select(kept).write_parquet(where.processed / f"{name}.parquet")
-        log.info("%s: %d rows, %.1f %% positive", name, window.height, 100 * window[TARGET].mean())
+        share = window[TARGET].to_numpy().mean()
+        log.info("%s: %d rows, %.1f %% positive", name, window.height, 100 * share)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def main(where: Paths, overrides: Sequence[str]) -> None:
-    """Train once into `models/`; with several values a key, try each and keep `models/` as it is."""
+    """Train once into `models/`; given several values, try each and leave `models/` alone."""
     runs = combinations(overrides)
     configurations = [configuration(where, values) for values in runs]
     if len(runs) == 1:
@@ -54,7 +54,9 @@ def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]
     model = fit(frame, config.model, config.seed)
     exported = to_onnx(model)
     probabilities = score(exported, validation)
-    difference = require_parity(model, probabilities, validation, config.evaluation.parity_tolerance)
+    difference = require_parity(
+        model, probabilities, validation, config.evaluation.parity_tolerance
+    )
     labels = validation[TARGET].to_numpy()
     threshold = choose_threshold(labels, probabilities)
     measured = metrics(labels, probabilities, threshold)

@@ -3,8 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Sequence
-from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -41,7 +40,7 @@ class Problem(msgspec.Struct):
     violations: list[Violation] = []
 
 
-class Refusal(Exception):
+class RequestError(Exception):
     """A request that cannot be answered.
 
     Parameters
@@ -60,7 +59,6 @@ class Refusal(Exception):
 
 
 Write = Callable[[list[Prediction]], bytes]
-Read = Callable[[bytes], tuple[list[Any], Write]]
 
 
 class _Instances(msgspec.Struct, forbid_unknown_fields=True):
@@ -81,7 +79,7 @@ def read_json(body: bytes) -> tuple[list[Any], Write]:
 
     Raises
     ------
-    Refusal
+    RequestError
         400 for a body of another shape, 422 for records that break the contract.
     """
     try:
@@ -89,9 +87,9 @@ def read_json(body: bytes) -> tuple[list[Any], Write]:
     except BROKEN_BODY:
         document = _parsed(body, "the body")
     if not isinstance(document, dict) or set(document) != {"instances"}:
-        raise Refusal(400, 'the body is not an object with the one field "instances"')
+        raise RequestError(400, 'the body is not an object with the one field "instances"')
     if not isinstance(document["instances"], list):
-        raise Refusal(400, '"instances" is not an array of records')
+        raise RequestError(400, '"instances" is not an array of records')
     raise _explained(document["instances"])
 
 
@@ -100,7 +98,7 @@ def read_jsonlines(body: bytes) -> tuple[list[Any], Write]:
 
     Raises
     ------
-    Refusal
+    RequestError
         400 for a line that is not an object, 422 for records that break the contract.
     """
     try:
@@ -118,7 +116,7 @@ def read_csv(body: bytes) -> tuple[list[Any], Write]:
 
     Raises
     ------
-    Refusal
+    RequestError
         400 for text that is not CSV or has lines of different length, 422 for records that break
         the contract.
     """
@@ -126,16 +124,16 @@ def read_csv(body: bytes) -> tuple[list[Any], Write]:
         reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
         rows = [(reader.line_num, row) for row in reader if row]
     except UnicodeDecodeError as error:
-        raise Refusal(400, f"the body is not UTF-8 (byte {error.start})") from error
+        raise RequestError(400, f"the body is not UTF-8 (byte {error.start})") from error
     except csv.Error as error:
-        raise Refusal(400, f"line {reader.line_num} is not CSV: {error}") from error
+        raise RequestError(400, f"line {reader.line_num} is not CSV: {error}") from error
     header = bool(rows) and not {column.name for column in COLUMNS}.isdisjoint(rows[0][1])
     names = rows.pop(0)[1] if header else INPUTS
     if len(set(names)) < len(names):
-        raise Refusal(400, "the header names a column twice")
+        raise RequestError(400, "the header names a column twice")
     for number, row in rows:
         if len(row) != len(names):
-            raise Refusal(400, f"line {number} has {len(row)} cells, expected {len(names)}")
+            raise RequestError(400, f"line {number} has {len(row)} cells, expected {len(names)}")
     records = [dict(zip(names, (cell or None for cell in row), strict=True)) for _, row in rows]
     try:
         typed = msgspec.convert(records, list[Record], strict=False)
@@ -144,17 +142,24 @@ def read_csv(body: bytes) -> tuple[list[Any], Write]:
     return typed, _write_csv_with_header if header else _write_csv
 
 
-READERS: dict[str, tuple[Read, str]] = {
-    "application/json": (read_json, "application/json"),
-    "application/jsonlines": (read_jsonlines, "application/jsonlines"),
-    "application/x-jsonlines": (read_jsonlines, "application/jsonlines"),
-    "text/csv": (read_csv, "text/csv"),
+class Format(NamedTuple):
+    """How a body is read, which also says how its answer is written."""
+
+    read: Callable[[bytes], tuple[list[Any], Write]]
+    content_type: bytes
+
+
+FORMATS = {
+    b"application/json": Format(read_json, b"application/json"),
+    b"application/jsonlines": Format(read_jsonlines, b"application/jsonlines"),
+    b"application/x-jsonlines": Format(read_jsonlines, b"application/jsonlines"),
+    b"text/csv": Format(read_csv, b"text/csv"),
 }
 
 
-def problem(refusal: Refusal) -> bytes:
-    """Return the body that explains a refusal."""
-    return _encoder.encode(refusal.problem)
+def encode(problem: Problem) -> bytes:
+    """Return the body of an error answer."""
+    return _encoder.encode(problem)
 
 
 def _write_json(predictions: list[Prediction]) -> bytes:
@@ -174,15 +179,15 @@ def _parsed(text: bytes, where: str) -> Any:
         return msgspec.json.decode(text)
     except BROKEN_BODY as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Refusal(400, f"{where} is not JSON: {reason}") from error
+        raise RequestError(400, f"{where} is not JSON: {reason}") from error
 
 
-def _explained(records: Sequence[Any], *, strict: bool = True) -> Refusal:
+def _explained(records: Sequence[Any], *, strict: bool = True) -> RequestError:
     found: list[Violation] = []
     broken = 0
     for index, record in enumerate(records):
         if not isinstance(record, dict):
-            return Refusal(400, f"record {index} is not an object of fields and values")
+            return RequestError(400, f"record {index} is not an object of fields and values")
         try:
             msgspec.convert(record, Record, strict=strict)
         except msgspec.ValidationError:
@@ -193,11 +198,11 @@ def _explained(records: Sequence[Any], *, strict: bool = True) -> Refusal:
                     for field, value, rule in contract.violations(record, COLUMNS, strict=strict)
                 ]
     if not broken:
-        return Refusal(400, "a field is given twice in one object")
+        return RequestError(400, "a field is given twice in one object")
     error = f"{broken} of {len(records)} records break the contract"
     if len(found) > LISTED:
         error += f", the first {LISTED} violations are listed"
-    return Refusal(422, error, found[:LISTED])
+    return RequestError(422, error, found[:LISTED])
 
 
 def _shown(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The predictor: a model folder, and probabilities for records; needs neither scikit-learn nor MLflow."""
+"""The predictor: from a model folder, probabilities for records."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from ..schema import COLUMNS
 
 MODEL_FILE = "model.onnx"
 METADATA_FILE = "metadata.json"
-RECORD_SCHEMA = {column.name: column.polars_type for column in contract.inputs(COLUMNS)}
+RECORD_SCHEMA = pl.Schema((column.name, column.polars_type) for column in contract.inputs(COLUMNS))
 FEATURES = [*NUMERIC, *CATEGORICAL]
 
 
@@ -91,7 +91,7 @@ class Predictor:
         ModelError
             When the model gives something that is not a number.
         """
-        lazy = records.lazy().select(pl.col(name).cast(kind) for name, kind in RECORD_SCHEMA.items())
+        lazy = records.lazy().select(list(RECORD_SCHEMA)).cast(RECORD_SCHEMA)
         return _finite(self.features(features(lazy).select(FEATURES).collect()))
 
     def features(self, table: pl.DataFrame) -> np.ndarray:
@@ -119,7 +119,9 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}, expected 0 to 1")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not readable ({_line(error)}). Train first: poe pipeline") from error
+        raise ModelError(
+            f"{path}: not readable ({_line(error)}). Train first: poe pipeline"
+        ) from error
     if made_for != contract.version(COLUMNS):
         raise ModelError(
             f"{path}: the model was trained for contract {made_for}, schema.py is "
@@ -137,7 +139,9 @@ def _load(path: Path, threads: int) -> ort.InferenceSession:
             path.read_bytes(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime raises a class of its own for each kind of damage
-        raise ModelError(f"{path}: not a model ({_line(error)}). Train first: poe pipeline") from error
+        raise ModelError(
+            f"{path}: not a model ({_line(error)}). Train first: poe pipeline"
+        ) from error
     taken = {node.name for node in session.get_inputs()}
     if taken != set(FEATURES):
         different = ", ".join(sorted(taken ^ set(FEATURES)))

@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,18 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ..errors import ProjectError
-from .formats import FORMATS, Format, Prediction, Problem, Refusal, encode
+from .formats import FORMATS, Format, Prediction, Problem, RequestError, encode
 from .predictor import Predictor
 
 log = logging.getLogger(__name__)
 
 BODY_LIMIT = 25 * 1024 * 1024
 BODY_SECONDS = 30.0
+TOO_LARGE = f"the body is larger than {BODY_LIMIT} bytes"
 LARGE_BODY = 256 * 1024
 BATCH = 1000
 LAST_REQUESTS_SECONDS = 1.0
+UTF8 = {b"charset=utf-8", b'charset="utf-8"', b"charset=us-ascii"}
 
 
 class Invocations:
@@ -51,6 +52,7 @@ class Invocations:
         self._waiting: deque[tuple[Sequence[Any], asyncio.Future[list[float]]]] = deque()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         content_type = b"application/json"
         try:
             headers = dict(scope["headers"])
@@ -65,9 +67,9 @@ class Invocations:
             threshold = self._predictor.threshold
             answer = write([Prediction(each, int(each >= threshold)) for each in probabilities])
             status, content_type = 200, form.content_type
-        except Refusal as refusal:
-            log.warning("%d %s", refusal.status, refusal)
-            status, answer = refusal.status, encode(refusal.problem)
+        except RequestError as error:
+            log.warning("%d %s", error.status, error)
+            status, answer = error.status, encode(error.problem)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             log.error("500 %s in %s:%s", type(error).__name__, place.name, place.lineno)
@@ -138,7 +140,7 @@ class DrainingServer(uvicorn.Server):
     """
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, answer for a moment longer, then wait for what is still being answered."""
+        """Stop listening, answer for a moment longer, then finish what has begun."""
         for server in self.servers:
             server.close()
         state = self.server_state
@@ -175,7 +177,8 @@ def serve(folder: Path, host: str, port: int) -> None:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise ProjectError(
-            f"{host}:{port}: cannot listen there ({error.strerror}). Choose another --port or --host."
+            f"{host}:{port}: cannot listen there ({error.strerror}). "
+            "Choose another --port or --host."
         ) from error
     config = uvicorn.Config(
         create_app(predictor),
@@ -199,8 +202,7 @@ async def _ping(_: Request) -> Response:
     return Response(b'{"status":"ok"}', media_type="application/json")
 
 
-async def _not_routed(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+async def _not_routed(_: Request, error: Any) -> Response:
     log.warning("%d %s", error.status_code, error.detail)
     return Response(
         encode(Problem(error.detail)),
@@ -215,23 +217,32 @@ def _format(headers: Mapping[bytes, bytes]) -> Format:
     form = FORMATS.get(kind.strip())
     charsets = {part.strip() for part in parameters if part.strip().startswith(b"charset=")}
     encoding = headers.get(b"content-encoding", b"identity")
-    if form is None or charsets - _UTF8 or encoding != b"identity":
+    if form is None or charsets - UTF8 or encoding != b"identity":
         accepted = ", ".join(name.decode() for name in FORMATS)
-        raise Refusal(415, f"Content-Type must be one of {accepted}, in UTF-8 and not compressed")
+        raise RequestError(
+            415, f"Content-Type must be one of {accepted}, in UTF-8 and not compressed"
+        )
     return form
 
 
 async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes | None:
-    too_large = Refusal(413, f"the body is larger than {BODY_LIMIT} bytes")
     if int(headers.get(b"content-length", 0)) > BODY_LIMIT:
-        raise too_large
-    body, more = b"", True
+        raise RequestError(413, TOO_LARGE)
+    parts: list[bytes] = []
+    size, more = 0, True
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     return None
-                ...
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                more = message.get("more_body", False)
+                if size > BODY_LIMIT:
+                    raise RequestError(413, TOO_LARGE)
     except TimeoutError as error:
-        raise Refusal(408, f"the body did not arrive within {BODY_SECONDS:g} seconds") from error
+        raise RequestError(
+            408, f"the body did not arrive within {BODY_SECONDS:g} seconds"
+        ) from error
+    return b"".join(parts)

@@ -20,7 +20,11 @@ def read(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise ContractError(f"{path}: no such file. Check `source` and `data` in conf/.")
     try:
-        return pl.read_csv(path, try_parse_dates=True) if path.suffix == ".csv" else pl.read_parquet(path)
+        return (
+            pl.read_csv(path, try_parse_dates=True)
+            if path.suffix == ".csv"
+            else pl.read_parquet(path)
+        )
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ContractError(f"{path}: not a readable {path.suffix[1:]} file: {reason}") from error

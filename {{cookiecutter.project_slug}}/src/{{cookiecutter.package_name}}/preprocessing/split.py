@@ -51,7 +51,7 @@ def split(frame: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:
         ) from error
     for name, window in windows.items():
         if window.is_empty():
-            first, last = frame[boundaries.column].min(), frame[boundaries.column].max()
+            first, last = frame[boundaries.column][0], frame[boundaries.column][-1]
             raise ContractError(
                 f"data.split: the {name} window is empty; {boundaries.column} runs from {first} "
                 f"to {last}, boundaries are {start} and {end}. Move them."

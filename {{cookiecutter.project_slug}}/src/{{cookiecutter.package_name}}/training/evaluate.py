@@ -1,5 +1,6 @@
 """Evaluation: metrics with intervals, and the gate a model has to pass before it is used."""
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from ..config import EvaluationConfig
 from ..errors import GateError
+
+RELATIONS = {"≥": operator.ge, "≤": operator.le, ">": operator.gt}
 
 
 @dataclass(frozen=True)
@@ -172,30 +175,19 @@ def checks(
     -------
     list of Check
     """
-    auc, loss = measured["roc_auc"], measured["log_loss"]
-    error = measured["calibration_error"]
-    found = [
-        Check("roc_auc", window, auc, f"≥ {config.minimum_roc_auc}", auc >= config.minimum_roc_auc),
-        Check("log_loss", window, loss, f"≤ {config.maximum_log_loss}", loss <= config.maximum_log_loss),
-        Check(
-            "calibration_error",
-            window,
-            error,
-            f"≤ {config.maximum_calibration_error}",
-            error <= config.maximum_calibration_error,
-        ),
+    conditions = [
+        ("roc_auc", measured["roc_auc"], "≥", config.minimum_roc_auc),
+        ("log_loss", measured["log_loss"], "≤", config.maximum_log_loss),
+        ("calibration_error", measured["calibration_error"], "≤", config.maximum_calibration_error),
     ]
     for name, gain in gains.items():
-        found.append(
-            Check(
-                f"roc_auc gain over {name}, lower end",
-                window,
-                gain.low,
-                f"> {config.minimum_gain}",
-                gain.low > config.minimum_gain,
-            )
+        conditions.append(
+            (f"roc_auc gain over {name}, lower end", gain.low, ">", config.minimum_gain)
         )
-    return found
+    return [
+        Check(name, window, value, f"{relation} {bound}", RELATIONS[relation](value, bound))
+        for name, value, relation, bound in conditions
+    ]
 
 
 def require_passed(found: list[Check]) -> None:

@@ -66,7 +66,9 @@ def score(exported: bytes, frame: pl.DataFrame) -> np.ndarray:
     return np.asarray(session.run(["probabilities"], feed)[0])[:, 1].astype(np.float64)
 
 
-def require_parity(model: "Pipeline", exported: np.ndarray, frame: pl.DataFrame, tolerance: float) -> float:
+def require_parity(
+    model: "Pipeline", exported: np.ndarray, frame: pl.DataFrame, tolerance: float
+) -> float:
     """Compare the probabilities of the exported model with those of the trained one.
 
     Parameters

@@ -49,9 +49,7 @@ def build(hyperparameters: Hyperparameters, seed: int) -> "Pipeline":
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OrdinalEncoder
 
-    encoder = OrdinalEncoder(
-        handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32
-    )
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32)
     columns = ColumnTransformer(
         [("numeric", "passthrough", list(NUMERIC)), ("categorical", encoder, list(CATEGORICAL))]
     )

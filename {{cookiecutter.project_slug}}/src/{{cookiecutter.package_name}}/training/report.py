@@ -111,7 +111,9 @@ def _figures(tables: Mapping[str, pl.DataFrame]) -> list[dict[str, str]]:
 
     def calibration(axes: "Axes") -> None:
         lines(axes, "calibration", "predicted", "observed", marker="o", markersize=4)
-        top = float(tables["calibration"].select(pl.max_horizontal("predicted", "observed").max()).item())
+        top = float(
+            tables["calibration"].select(pl.max_horizontal("predicted", "observed").max()).item()
+        )
         axes.plot([0, top], [0, top], color="#adb5bd", linestyle=":")
 
     def distribution(axes: "Axes") -> None:

@@ -1,0 +1,150 @@
+"""A project baked with answers of its own, installed once as its user would, and copies of it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import bake_into
+
+ANSWERS = {
+    "project_name": "Harbour Crane's Wear",
+    "description": 'Which cable of a "Zoë" crane wears out next: < 5 % left',
+    "author_name": 'Zoë "Zo" Ångström',
+    "author_email": "zoe@harbour.example",
+    "data_science_team": "@harbour/cranes",
+    "deployment_team": "@harbour/quay",
+    "license": "BSD-3-Clause",
+    "python_version": "3.12",
+    "aws_region": "us-west-2",
+}
+# What leads a command away from the folder that it runs in, or tells it that this is a test.
+OUTSIDE = re.compile(
+    "VIRTUAL_ENV|(AWS|CI|DVC|GIT|MLFLOW|POETRY|PRE_COMMIT|PYTEST|PYTHON|XDG)(_.*|$)"
+)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder, and the environment in which its user types commands."""
+
+    root: Path
+    environment: Mapping[str, str]
+
+    @property
+    def package(self) -> Path:
+        """The folder of its Python package."""
+        return next((self.root / "src").iterdir())
+
+    def does(self, command: str, *, activated: bool = True, **environment: str) -> str:
+        """Run a command that has to succeed, and return what it printed."""
+        status, output = self._run(command, activated, environment)
+        assert status == 0, f"{command}: exit status {status}\n{output}"
+        return output
+
+    def refuses(self, command: str, *, activated: bool = True, **environment: str) -> str:
+        """Run a command that has to fail by intention, and return what it printed."""
+        status, output = self._run(command, activated, environment)
+        assert status != 0, f"{command} succeeded\n{output}"
+        assert "Traceback" not in output, output
+        return output
+
+    def copy(self, folder: Path) -> "Project":
+        """Copy it as it was baked, with the git hooks, on the same installed packages."""
+        shutil.copytree(self.root / ".git", folder / ".git")
+        subprocess.run(["git", "reset", "--quiet", "--hard", "baked"], cwd=folder, check=True)
+        return self.at(folder)
+
+    def at(self, folder: Path) -> "Project":
+        """Use the installed packages in another copy of the repository."""
+        (folder / ".venv").symlink_to((self.root / ".venv").resolve())
+        (folder / ".git" / "info" / "exclude").write_text("/.venv\n")
+        # The packages hold a link to the source of the first project: the copy's own goes first.
+        own = {
+            "PYTHONPATH": str(folder / "src"),
+            "MYPY_CACHE_DIR": f"{self.environment['HOME']}/mypy",
+        }
+        return Project(folder, {**self.environment, **own})
+
+    def _run(
+        self, command: str, activated: bool, environment: Mapping[str, str]
+    ) -> tuple[int, str]:
+        if activated:
+            command = f"source .venv/bin/activate && {command}"
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.root,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
+        return done.returncode, done.stdout
+
+
+@pytest.fixture(scope="session")
+def user(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of somebody who has just sat down: an empty home, nothing activated."""
+    folder = tmp_path_factory.mktemp("user")
+    kept = {name: text for name, text in os.environ.items() if not OUTSIDE.fullmatch(name)}
+    ours = {str(Path(prefix, "bin")) for prefix in (sys.prefix, os.environ.get("VIRTUAL_ENV", "-"))}
+    path = [entry for entry in kept["PATH"].split(os.pathsep) if entry not in ours]
+    for name in ("home", "tmp"):
+        (folder / name).mkdir()
+    return kept | {
+        "PATH": os.pathsep.join(path),
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "tmp"),
+        "DVC_SITE_CACHE_DIR": str(folder / "tmp" / "dvc"),
+        "GIT_AUTHOR_NAME": "Zoë",
+        "GIT_AUTHOR_EMAIL": "zoe@harbour.example",
+        "GIT_COMMITTER_NAME": "Zoë",
+        "GIT_COMMITTER_EMAIL": "zoe@harbour.example",
+    }
+
+
+@pytest.fixture(scope="session")
+def installed(user: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project as `bootstrap.py` leaves it; only the test of the README works in it."""
+    project = Project(bake_into(tmp_path_factory.mktemp("installed"), **ANSWERS), user)
+    project.does("python3 bootstrap.py", activated=False)
+    project.does("git tag baked")
+    return project
+
+
+@pytest.fixture(scope="session")
+def _trained(installed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = installed.copy(tmp_path_factory.mktemp("trained") / "harbour-crane-s-wear")
+    project.does(
+        "dvc repro && git add . && git commit --quiet --message 'feat: train' && git tag trained"
+    )
+    return project
+
+
+@pytest.fixture
+def trained(_trained: Project) -> Iterator[Project]:
+    """A copy whose pipeline has run; as new for each test."""
+    yield _trained
+    _trained.does(
+        "git reset --quiet --hard trained && git clean --quiet -d --force && dvc checkout --force --quiet"
+    )
+
+
+@pytest.fixture(scope="session")
+def _fresh(installed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return installed.copy(tmp_path_factory.mktemp("fresh") / "harbour-crane-s-wear")
+
+
+@pytest.fixture
+def fresh(_fresh: Project) -> Iterator[Project]:
+    """A copy in which nothing but `bootstrap.py` has run; as new for each test."""
+    yield _fresh
+    _fresh.does("git reset --quiet --hard baked && git clean --quiet -d --force")

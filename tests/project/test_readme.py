@@ -1,0 +1,179 @@
+"""Every command of the project's README, run verbatim in the order of the text."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.project import readme
+from tests.project.conftest import Project
+
+SERVERS = {"poe serve": "http://127.0.0.1:8080/ping", "poe ui": "http://127.0.0.1:5000/health"}
+FILLED_IN = {"python3 bootstrap.py poetry add NAME": "python3 bootstrap.py poetry add idna"}
+ELSEWHERE = {"dvc pull": "test_clone.py, in the fresh clone that the text speaks of"}
+
+
+@pytest.fixture(scope="session")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with each command, what it printed, and how long all took."""
+    return tmp_path_factory.mktemp("readme")
+
+
+@pytest.fixture(scope="session")
+def said(installed: Project, record: Path) -> dict[str, str]:
+    """What each command of the README printed in the project that was installed."""
+    browser = record / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" >{record}/address\n')
+    browser.chmod(0o755)
+    environment = {**installed.environment, "BROWSER": f"{browser} %s"}
+    shell = readme.Shell(installed.root, environment, record)
+    text = (installed.root / "README.md").read_text()
+    found = list(readme.run(text, shell, SERVERS, FILLED_IN, ELSEWHERE))
+    times = [f"{each.seconds:6.1f} s  {each.step.text.strip()[:70]!r}\n" for each in found]
+    (record / "times").write_text("".join(times))
+    return {each.step.text.strip(): each.output for each in found}
+
+
+def answer(said: dict[str, str], beginning: str) -> str:
+    """What the one command that begins like this printed."""
+    (found,) = (output for text, output in said.items() if text.startswith(beginning))
+    return found
+
+
+@pytest.fixture(scope="session")
+def prose(installed: Project) -> str:
+    """The text of the README, in one line."""
+    return " ".join((installed.root / "README.md").read_text().split())
+
+
+def test_every_command_works_verbatim(said: dict[str, str]) -> None:
+    commands = "\n".join(said)
+    for task in ("check", "pipeline", "serve", "predict", "test-unit", "test", "report", "ui"):
+        assert re.search(rf"^poe {task}\b", commands, re.MULTILINE), commands
+
+
+def test_bootstrap_has_nothing_to_do_a_second_time(said: dict[str, str]) -> None:
+    assert "All is in place" in answer(said, "python3 bootstrap.py\n")
+
+
+def test_the_flight_of_the_readme_gets_a_probability_and_a_label(said: dict[str, str]) -> None:
+    (prediction,) = json.loads(answer(said, "curl"))["predictions"]
+    assert prediction.keys() == {"probability", "label"}
+    assert 0 < prediction["probability"] < 1
+    assert prediction["label"] in (0, 1)
+
+
+def test_every_record_of_the_file_is_scored(said: dict[str, str], installed: Project) -> None:
+    assert answer(said, "poe predict") is not None
+    scored = pl.read_parquet(installed.root / "predictions.parquet")
+    assert scored.height == pl.read_parquet(installed.root / "data/raw/records.parquet").height
+    assert scored["probability"].is_between(0, 1).all()
+
+
+def test_the_report_is_what_the_browser_opens(said: dict[str, str], record: Path) -> None:
+    assert "poe report" in said
+    address = (record / "address").read_text().strip()
+    assert address.startswith("file:///")
+    assert address.endswith("/reports/index.html")
+
+
+def test_the_quality_that_is_promised_is_reached(
+    said: dict[str, str], installed: Project, prose: str
+) -> None:
+    promised = re.search(r"ROC-AUC of (0\.\d\d); hour and airline alone give (0\.\d\d)", prose)
+    assert promised, prose
+    measured = json.loads((installed.root / "reports/metrics.json").read_text())["test"]
+    few, full = (measured["gain"][rival] for rival in ("few_feature_linear", "full_linear"))
+    assert float(promised[1]) == pytest.approx(measured["roc_auc"], abs=0.01)
+    assert float(promised[2]) == pytest.approx(measured["roc_auc"] - few["value"], abs=0.01)
+    assert "Trees are no better here than a linear model on all features" in prose
+    assert full["low"] <= 0
+
+
+def test_the_sample_and_the_full_data_are_as_large_as_promised(
+    said: dict[str, str], installed: Project, prose: str
+) -> None:
+    promised = re.search(r"holds ([\d,]+) of the ([\d,]+) flights", prose)
+    assert promised, prose
+    for folder, count in zip(("sample", "full"), promised.groups(), strict=True):
+        flights = pl.scan_parquet(installed.root / "data" / folder / "flights.parquet")
+        assert flights.select(pl.len()).collect().item() == int(count.replace(",", ""))
+
+
+def test_git_holds_or_ignores_whatever_the_commands_wrote(
+    said: dict[str, str], installed: Project
+) -> None:
+    left = installed.does("git ls-files --others --exclude-standard").split()
+    assert left == ["predictions.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Type\n\n```sh\nno-such-command\n```\n", "line 3 of the README: no-such-command\n"),
+        ("```sh\ntrue\nfalse\ntrue\n```\n", "exit status 1"),
+        ("```sh\nls no-such-file\n```\n", "cannot access 'no-such-file'"),
+        ("| what | how |\n|---|---|\n| nothing | `cat no-such-file` |\n", "line 3 of the README"),
+        ("```sh\ncd sub\ntest $PWD = elsewhere\n```\n", "exit status 1"),
+        ("```sh\nserve\n```\n", "not found\nno answer at"),
+        ("Type `other`.\n", "not in the README any more: serve"),
+    ],
+)
+def test_a_wrong_command_is_found(text: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    shell = readme.Shell(tmp_path, {"PATH": "/usr/bin:/bin"}, tmp_path)
+    with pytest.raises(readme.ReadmeError, match=re.escape(line)):
+        list(readme.run(text, shell, {"serve": "http://127.0.0.1:9/ping"}, {}, {}))
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> tuple[str, str]:
+    """A command that serves the folder of the test, and its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return f"{sys.executable} -m http.server --bind 127.0.0.1 {port}", f"http://127.0.0.1:{port}"
+
+
+def read(command: str, address: str, folder: Path) -> list[readme.Ran]:
+    """Run a README that starts a server, asks it in the same section, and goes on in another."""
+    ask = f"curl --silent --output /dev/null {address}"
+    text = f"# A\n```sh\n{command}\n```\n```sh\n{ask}\n```\n# B\n```sh\n! {ask}\n```\n"
+    shell = readme.Shell(folder, {"PATH": "/usr/bin:/bin"}, folder)
+    return list(readme.run(text, shell, {command: address}, {}, {}))
+
+
+def test_a_server_runs_until_its_section_ends(serve: tuple[str, str], tmp_path: Path) -> None:
+    command, address = serve
+    assert len(read(command, address, tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [("sleep 60 & ", "", "left a process behind"), ("", "; exit 3", "exit status 3 after Ctrl-C")],
+)
+def test_a_server_that_does_not_end_well_is_found(
+    before: str, after: str, reason: str, serve: tuple[str, str], tmp_path: Path
+) -> None:
+    command, address = serve
+    with pytest.raises(readme.ReadmeError, match=reason):
+        read(f"{before}{command}{after}", address, tmp_path)
+    assert not readme.answers(address)
+
+
+def test_the_answer_of_another_server_does_not_count(
+    serve: tuple[str, str], tmp_path: Path
+) -> None:
+    command, address = serve
+    with subprocess.Popen([*command.split()], stderr=subprocess.DEVNULL) as other:
+        while not readme.answers(address):
+            time.sleep(0.05)
+        with pytest.raises(readme.ReadmeError, match="something else answers"):
+            read(command, address, tmp_path)
+        other.kill()

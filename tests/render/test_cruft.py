@@ -1,0 +1,82 @@
+"""Projects made with cruft follow the template: create, check, update."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TEMPLATE
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    """A copy of the template with a history of its own."""
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", ".*_cache", "__pycache__", "tests", "benchmarks"
+    )
+    copy = shutil.copytree(TEMPLATE, tmp_path / "template", ignore=ignored)
+    commit(copy)
+    return copy
+
+
+def commit(folder: Path) -> None:
+    settings = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+    for arguments in (
+        ["init", "--quiet"],
+        ["add", "--all"],
+        ["commit", "--quiet", "--message", "feat: a state", "--no-gpg-sign"],
+    ):
+        subprocess.run(["git", *settings, *arguments], cwd=folder, check=True)
+
+
+def cruft(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    home = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    return subprocess.run(
+        [sys.executable, "-m", "cruft", *arguments],
+        cwd=folder,
+        env=os.environ | home,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_project_takes_over_what_changes_in_the_template(template: Path, tmp_path: Path) -> None:
+    made = cruft(tmp_path, "create", str(template), "--no-input")
+    assert (made.returncode, made.stdout, made.stderr) == (0, "", "")
+    project = tmp_path / "flight-delays"
+    assert not (project / ".git").exists()
+    commit(project)
+
+    extensions = template / "local_extensions.py"
+    newer = extensions.read_text().replace('"slug": slug,', '"slug": slug, "shout": str.upper,')
+    extensions.write_text(newer)
+    page = template / "{{cookiecutter.project_slug}}" / "docs" / "responsibilities.md"
+    page.write_text(page.read_text() + "\n{{ cookiecutter.project_name | shout }}\n")
+    commit(template)
+
+    assert cruft(project, "check").returncode == 1
+    updated = cruft(project, "update", "--skip-apply-ask")
+    assert updated.returncode == 0, updated.stderr
+    assert (project / "docs" / "responsibilities.md").read_text().endswith("\nFLIGHT DELAYS\n")
+    assert not list(project.rglob("*.rej"))
+    assert cruft(project, "check").returncode == 0
+
+
+def test_bad_answers_are_refused_without_a_traceback(template: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = cruft(
+        tmp_path,
+        "create",
+        str(template),
+        "--no-input",
+        "--extra-context",
+        '{"project_slug": "../x"}',
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("project_slug: '../x': ")
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,204 @@
+"""A bake, whatever its answers, holds the expected files, and each of them is sound."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from tests.conftest import TEMPLATE, Bake, bake_into
+from tests.render import gates
+
+SHORTEST = {"project_name": "A", "project_slug": "a", "package_name": "a"}
+LONGEST = {
+    "project_name": "N" * 80,
+    "project_slug": "s" * 60,
+    "package_name": "p" * 40,
+    "description": "d" * 200,
+    "author_name": "n" * 80,
+    "author_email": f"{'e' * 64}@{'h' * 63}.{'h' * 63}.com",
+    "data_science_team": f"@{'o' * 39}/{'t' * 100}",
+    "deployment_team": f"@{'p' * 39}/{'u' * 100}",
+    "artifact_bucket": "b" * 63,
+}
+VARIANTS = [
+    pytest.param({}, id="defaults"),
+    pytest.param(SHORTEST | {"license": "MIT", "python_version": "3.11"}, id="shortest"),
+    pytest.param(LONGEST | {"license": "Apache-2.0", "python_version": "3.12"}, id="longest"),
+    pytest.param({"license": "BSD-3-Clause", "package_name": "zz_last"}, id="sorted last"),
+]
+GATES: list[Callable[[Path], list[str]]] = [
+    gates.unreadable,
+    gates.leftovers,
+    gates.untidy,
+    gates.unlinted,
+    gates.invalid_workflows,
+    gates.invalid_hooks,
+    gates.unowned,
+]
+
+
+def committed(project: Path) -> list[str]:
+    """List mode and path of what the first commit holds."""
+    listed = subprocess.check_output(
+        ["git", "ls-tree", "-r", "HEAD", "--format=%(objectmode) %(path)"], cwd=project, text=True
+    )
+    return listed.splitlines()
+
+
+def test_the_tree_and_its_file_modes_are_the_expected_ones(
+    project: Path, snapshot: SnapshotAssertion
+) -> None:
+    assert "\n".join(committed(project)) == snapshot
+
+
+def test_the_first_commit_holds_every_file(project: Path) -> None:
+    assert [line.split(maxsplit=1)[1] for line in committed(project)] == sorted(
+        gates.files(project), key=os.fsencode
+    )
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bake_into(tmp_path_factory.mktemp("variant") / "bake", **request.param)
+
+
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.__name__)
+def test_a_bake_passes(gate: Callable[[Path], list[str]], variant: Path) -> None:
+    assert gate(variant) == []
+
+
+def test_each_licence_is_there_in_full_with_year_and_holder(bake: Bake) -> None:
+    sizes = {"Proprietary": 500, "Apache-2.0": 11_000, "MIT": 1_000, "BSD-3-Clause": 1_400}
+    for name, size in sizes.items():
+        text = (
+            bake(license=name, author_name="Ada Lovelace", __year="1843") / "LICENSE"
+        ).read_text()
+        assert "1843" in text
+        assert "Ada Lovelace" in text
+        assert len(text) > size
+
+
+def test_python_version_stays_a_text(bake: Bake) -> None:
+    workflow = gates.READERS[".yml"](
+        (bake(python_version="3.11") / ".github/workflows/ci.yml").read_text()
+    )[0]
+    setup = next(step for step in workflow["jobs"]["task"]["steps"] if step.get("id") == "python")
+    assert setup["with"]["python-version"] == "3.11"
+
+
+@pytest.mark.parametrize(
+    ("bucket", "url"),
+    [("", "../../storage-bay-storage"), ("models-1", "s3://models-1/storage-bay")],
+)
+def test_data_are_stored_in_the_bucket_or_beside_the_project(
+    bucket: str, url: str, bake: Bake
+) -> None:
+    config = bake(project_slug="storage-bay", artifact_bucket=bucket) / ".dvc" / "config"
+    assert f"    url = {url}\n" in config.read_text()
+
+
+def test_windows_can_hold_the_template_and_its_projects(project: Path) -> None:
+    template = subprocess.check_output(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=TEMPLATE, text=True
+    ).splitlines()
+    assert template
+    assert gates.unsafe_names(template) == []
+    assert gates.unsafe_names(gates.files(project)) == []
+
+
+def test_the_templates_own_workflow_passes() -> None:
+    assert gates.invalid_workflows(TEMPLATE) == []
+    assert gates.invalid_hooks(TEMPLATE) == []
+
+
+BROKEN: list[tuple[Callable[[Path], list[str]], str, str, str]] = [
+    (gates.unreadable, "conf/config.yaml", "a: b: c\n", "conf/config.yaml: mapping values are not"),
+    (gates.unreadable, "pyproject.toml", 'a = "b\n', "pyproject.toml: Illegal character"),
+    (gates.unreadable, "data/x.json", "{", "data/x.json: Expecting property name"),
+    (gates.unreadable, "src/x.py", "def x(:\n", "src/x.py: invalid syntax"),
+    (gates.unreadable, "poetry.lock", "[", "poetry.lock: Invalid initial character"),
+    (gates.leftovers, "README.md", "# {{ name }}\n", "README.md:1: # {{ name }}"),
+    (gates.leftovers, "README.md", "\n{% raw %}\n", "README.md:2: {% raw %}"),
+    (gates.leftovers, "src/x.py", "# made by Cookiecutter\n", "src/x.py:1: # made by Cookie"),
+    (gates.untidy, "docs/x.md", "", "docs/x.md: empty"),
+    (gates.untidy, "docs/x.md", "a \n", "docs/x.md: white space at the end of a line"),
+    (gates.untidy, "docs/x.md", "a\n\n\nb\n", "docs/x.md: run of blank lines"),
+    (gates.untidy, "docs/x.md", "a\r\n", "docs/x.md: carriage return"),
+    (gates.untidy, "docs/x.md", "\na\n", "docs/x.md: starts with a blank line"),
+    (gates.untidy, "docs/x.md", "a", "docs/x.md: does not end with one line break"),
+    (gates.unlinted, "tests/x.py", "import os\n", "tests/x.py:1:8: F401"),
+    (gates.unlinted, "tests/x.py", '"""X."""\nx  = 1\n', "tests/x.py:2:1: unformatted"),
+    (gates.invalid_hooks, ".pre-commit-config.yaml", "repos: 1\n", "==> File .pre-commit-config"),
+    (gates.unowned, ".github/CODEOWNERS", "/gone/ @a/b\n", "/gone/: nothing there to own"),
+    (gates.unowned, ".github/CODEOWNERS", "/conf/\n", "/conf/: no owner"),
+]
+
+
+@pytest.mark.parametrize(("gate", "name", "text", "line"), BROKEN)
+def test_a_broken_bake_is_caught(
+    gate: Callable[[Path], list[str]],
+    name: str,
+    text: str,
+    line: str,
+    project: Path,
+    tmp_path: Path,
+) -> None:
+    broken = shutil.copytree(project, tmp_path / "broken")
+    (broken / name).write_text(text, encoding="utf-8", newline="")
+    assert any(found.startswith(line) for found in gate(broken)), gate(broken)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("runs-on: ubuntu-latest", "runs_on: ubuntu-latest", "'runs-on' is a required property"),
+        ("persist-credentials: false", "fetch-depth: 1", "title=artipacked"),
+        ("permissions:\n      contents: read", "permissions: write-all", "excessive-permissions"),
+        ('poe "$TASK"', "poe ${{ github.head_ref }}", "title=template-injection"),
+        (
+            r"checkout@3d3c42e5aac5ba805825da76410c181273ba90b1",
+            "checkout@v7",
+            "title=unpinned-uses",
+        ),
+    ],
+)
+def test_a_broken_workflow_is_caught(
+    before: str, after: str, said: str, project: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(project, tmp_path / "broken")
+    workflow = broken / ".github" / "workflows" / "ci.yml"
+    text = workflow.read_text()
+    assert before in text
+    workflow.write_text(text.replace(before, after))
+    assert said in "\n".join(gates.invalid_workflows(broken))
+    workflow.unlink()
+    assert gates.invalid_workflows(broken) == ["broken: no workflow in .github/workflows"]
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (["a:b"], "a:b: Windows refuses 'a:b'"),
+        (["x/aux.py"], "x/aux.py: Windows refuses 'aux.py'"),
+        (["x./y"], "x./y: Windows refuses 'x.'"),
+        (["a/B", "A/b"], "a/b: 2 names for Windows' one"),
+        (["x" * 181], "x" * 181 + ": longer than 180 characters"),
+    ],
+)
+def test_a_name_that_windows_refuses_is_caught(names: list[str], line: str) -> None:
+    assert gates.unsafe_names(names) == [line]
+
+
+def test_an_empty_folder_is_not_a_good_bake(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing can be judged"):
+        gates.files(tmp_path)
+
+
+def test_a_missing_tool_is_a_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", shutil.which("false"))
+    for gate in (gates.unlinted, gates.invalid_workflows, gates.invalid_hooks, gates.drifted_lock):
+        assert gate(project)

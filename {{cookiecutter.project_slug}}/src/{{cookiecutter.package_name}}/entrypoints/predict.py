@@ -1,0 +1,38 @@
+"""Predict: score a file of records into another file."""
+
+import argparse
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..inference.batch import score_file
+from ..inference.predictor import Predictor
+from .environment import Paths, run
+
+log = logging.getLogger(__name__)
+
+
+def main(where: Paths, arguments: Sequence[str]) -> None:
+    """Add probability and label to each row of a file."""
+    parser = argparse.ArgumentParser("predict", description=__doc__)
+    parser.add_argument("input", type=Path, help="records: .parquet, .csv or .jsonl")
+    parser.add_argument("output", type=Path, help="file to write, of any of these kinds")
+    parser.add_argument("--model", type=Path, default=where.models, help="folder (%(default)s)")
+    parser.add_argument(
+        "--skip-invalid",
+        action="store_true",
+        help="give rows that break the contract a reason instead of refusing the file",
+    )
+    options = parser.parse_args(arguments)
+    predictor = Predictor(options.model, threads=os.cpu_count() or 1)
+    summary = score_file(
+        predictor, options.input, options.output, skip_invalid=options.skip_invalid
+    )
+    for rule, rows in summary.broken.items():
+        log.warning("%s: %d rows without a prediction", rule, rows)
+    log.info("%d rows written to %s", summary.rows, options.output)
+
+
+if __name__ == "__main__":
+    run(main)

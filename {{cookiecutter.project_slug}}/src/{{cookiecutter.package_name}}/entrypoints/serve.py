@@ -1,0 +1,34 @@
+"""Serve: answer predictions over HTTP until SIGTERM."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from .environment import Paths, run
+
+
+def main(where: Paths, arguments: Sequence[str]) -> None:
+    """Load the model and listen."""
+    parser = argparse.ArgumentParser("serve", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=_port, default=8080, help="%(default)s; 0 takes a free one")
+    parser.add_argument("--model", type=Path, default=where.models, help="folder (%(default)s)")
+    options = parser.parse_args(arguments)
+    # Requests are small: handing them to other threads costs more than they could save. polars
+    # reads this when it is imported.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    from ..inference.server import serve
+
+    serve(options.model, options.host, options.port)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is not a port, expected 0 to 65535")
+    return port
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""From a model to predictions: over HTTP and for files."""

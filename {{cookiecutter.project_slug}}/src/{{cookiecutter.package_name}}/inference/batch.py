@@ -1,0 +1,131 @@
+"""Batch scoring: a file of records in, the same rows with their probability and label out."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from .. import contract
+from ..errors import ContractError, ProjectError
+from ..schema import COLUMNS
+from .predictor import RECORD_SCHEMA, Predictor
+
+CHUNK = 100_000
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+ADDED = {"probability": pl.Float64(), "label": pl.Int8(), "reason": pl.String()}
+POSITION = contract.Column("position", "Int64", "row of the chunk, counted from 0")
+
+
+@dataclass
+class Summary:
+    """How many rows were read, and how many broke each rule."""
+
+    rows: int = 0
+    broken: Counter[str] = field(default_factory=Counter)
+
+
+def score_file(
+    predictor: Predictor, source: Path, output: Path, *, skip_invalid: bool = False
+) -> Summary:
+    """Score a file chunk by chunk; `output` appears only when all of it is written.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    source : pathlib.Path
+        Parquet, CSV or JSON Lines with the inputs of the contract; other columns go through.
+    output : pathlib.Path
+        Gets every row of the source, in order, with `probability` and `label`.
+    skip_invalid : bool
+        Leave rows that break the contract without probability and label, and add the `reason`,
+        instead of refusing the file.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    ContractError
+        When the source is empty or lacks a column, or a row breaks a rule.
+    ProjectError
+        When a file cannot be read or written.
+    """
+    _require_suffixes(source, output)
+    added = {name: kind for name, kind in ADDED.items() if skip_invalid or name != "reason"}
+    summary = Summary()
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        records = _scan(source)
+        schema = records.collect_schema()
+        taken = [name for name in added if name in schema]
+        if taken:
+            raise ContractError(f"{source} has a column {taken[0]} already. Rename or drop it.")
+
+        def scored(*_: Any) -> Iterator[pl.DataFrame]:
+            for chunk in records.collect_batches(chunk_size=CHUNK):
+                yield chunk.hstack(_score(predictor, chunk, summary).select(list(added)))
+
+        _sink(register_io_source(scored, schema={**schema, **added}, is_pure=False), part, output)
+        if not summary.rows:
+            raise ContractError(f"{source} has no rows: expected at least one record.")
+        if summary.broken and not skip_invalid:
+            rules = "; ".join(f"{rule}: {rows} rows" for rule, rows in summary.broken.items())
+            raise ContractError(
+                f"{source} breaks the contract: {rules}. Mend these rows, or score the others "
+                "with --skip-invalid."
+            )
+        part.replace(output)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ProjectError(f"{source} cannot be scored into {output}: {reason}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return summary
+
+
+def _require_suffixes(source: Path, output: Path) -> None:
+    for path in (source, output):
+        if path.suffix not in SUFFIXES:
+            raise ProjectError(f"{path} is of no known kind: expected {', '.join(SUFFIXES)}.")
+    if source.resolve() == output.resolve():
+        raise ProjectError(f"{output} is the input itself. Name another output.")
+
+
+def _scan(path: Path) -> pl.LazyFrame:
+    if path.suffix == ".parquet":
+        return pl.scan_parquet(path)
+    if path.suffix == ".csv":
+        return pl.scan_csv(path, infer_schema=False, schema_overrides=RECORD_SCHEMA)
+    found = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
+    known = {name: kind for name, kind in RECORD_SCHEMA.items() if name in found}
+    return pl.scan_ndjson(path, infer_schema_length=None, schema_overrides=known)
+
+
+def _sink(frame: pl.LazyFrame, part: Path, output: Path) -> None:
+    if output.suffix == ".parquet":
+        frame.sink_parquet(part)
+    elif output.suffix == ".csv":
+        frame.sink_csv(part)
+    else:
+        frame.sink_ndjson(part)
+
+
+def _score(predictor: Predictor, chunk: pl.DataFrame, summary: Summary) -> pl.DataFrame:
+    columns = [POSITION, *contract.inputs(COLUMNS)]
+    present = [name for name in RECORD_SCHEMA if name in chunk.columns]
+    checked = contract.check(
+        chunk.select(present).with_row_index(POSITION.name), columns, tolerance=1
+    )
+    summary.rows += chunk.height
+    summary.broken.update(checked.counts)
+    probability = pl.Series("probability", predictor.frame(checked.valid), ADDED["probability"])
+    label = (probability >= predictor.threshold).cast(ADDED["label"]).alias("label")
+    answers = checked.valid.select(POSITION.name).with_columns(probability, label)
+    refused = checked.quarantined.select(POSITION.name, "reason")
+    return pl.concat([answers, refused], how="diagonal").sort(POSITION.name)

@@ -1,0 +1,1 @@
+"""From source tables to features: join, check, compute, split in time."""
