@@ -13,20 +13,20 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
 class Bake(Protocol):
-    """Bakes a project; the answers not given are the defaults."""
+    """Bakes a project into a new folder, or the one given; answers not given are the defaults."""
 
-    def __call__(self, *, template: Path = ..., into: Path | None = ..., **answers: Any) -> Path:
+    def __call__(self, into: Path | None = None, /, **answers: Any) -> Path:
         """Return the folder of the project."""
 
 
-def bake_into(folder: Path, template: Path = TEMPLATE, **answers: Any) -> Path:
+def bake_into(folder: Path, /, **answers: Any) -> Path:
     """Bake in this process, without a trace of it in the user's home."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     config = folder.parent / "cookiecutter.yaml"
     config.write_text(f"replay_dir: {folder.parent}\ncookiecutters_dir: {folder.parent}\n")
     return Path(
         cookiecutter(
-            str(template),
+            str(TEMPLATE),
             no_input=True,
             extra_context=answers,
             output_dir=str(folder),
@@ -37,11 +37,11 @@ def bake_into(folder: Path, template: Path = TEMPLATE, **answers: Any) -> Path:
 
 @pytest.fixture
 def bake(tmp_path: Path) -> Bake:
-    """A function that bakes, each time into a new folder unless told where."""
+    """A function that bakes."""
     count = iter(range(1000))
 
-    def call(*, template: Path = TEMPLATE, into: Path | None = None, **answers: Any) -> Path:
-        return bake_into(into or tmp_path / f"bake-{next(count)}", template, **answers)
+    def call(into: Path | None = None, /, **answers: Any) -> Path:
+        return bake_into(into or tmp_path / f"bake-{next(count)}", **answers)
 
     return call
 

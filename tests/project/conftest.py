@@ -8,12 +8,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import bake_into
 
-ANSWERS = {
+ANSWERS: dict[str, Any] = {
     "project_name": "Harbour Crane's Wear",
     "description": 'Which cable of a "Zoë" crane wears out next: < 5 % left',
     "author_name": 'Zoë "Zo" Ångström',
@@ -123,19 +124,17 @@ def installed(user: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def _trained(installed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = installed.copy(tmp_path_factory.mktemp("trained") / "harbour-crane-s-wear")
-    project.does(
-        "dvc repro && git add . && git commit --quiet --message 'feat: train' && git tag trained"
-    )
+    project.does("dvc repro")
+    project.does("git add . && git commit --quiet --message 'feat: train' && git tag trained")
     return project
 
 
 @pytest.fixture
 def trained(_trained: Project) -> Iterator[Project]:
-    """A copy whose pipeline has run; as new for each test."""
+    """A copy whose pipeline has run and is committed; as new for each test."""
     yield _trained
-    _trained.does(
-        "git reset --quiet --hard trained && git clean --quiet -d --force && dvc checkout --force --quiet"
-    )
+    _trained.does("git reset --quiet --hard trained && git clean --quiet -d --force")
+    _trained.does("dvc checkout --force --quiet")
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def test_inside_a_git_work_tree_no_repository_is_nested(bake: Bake, tmp_path: Pa
     monorepo = tmp_path / "mono repo"
     monorepo.mkdir()
     git(monorepo, "init", "--quiet")
-    project = bake(into=monorepo / "models")
+    project = bake(monorepo / "models")
     assert not (project / ".git").exists()
     assert gates.files(project)
 
@@ -100,7 +100,7 @@ def test_the_next_two_commands_are_all_that_is_said(
     stand.mkdir()
     monkeypatch.setenv("PWD", str(stand))
     for into in (stand, stand / "it's here", tmp_path / "beside"):
-        project = bake(into=into)
+        project = bake(into)
         out, err = capfd.readouterr()
         first, second = out.splitlines()
         assert err == ""

@@ -1,6 +1,7 @@
 """A bake, whatever its answers, holds the expected files, and each of them is sound."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -110,9 +111,21 @@ def test_windows_can_hold_the_template_and_its_projects(project: Path) -> None:
     assert gates.unsafe_names(gates.files(project)) == []
 
 
-def test_the_templates_own_workflow_passes() -> None:
+def test_the_templates_own_automation_passes() -> None:
     assert gates.invalid_workflows(TEMPLATE) == []
     assert gates.invalid_hooks(TEMPLATE) == []
+
+
+def test_both_workflows_pin_the_same_commit_of_an_action(project: Path) -> None:
+    pins: dict[str, set[str]] = {}
+    for folder in (TEMPLATE, project):
+        text = (folder / ".github" / "workflows" / "ci.yml").read_text()
+        for action, pin in re.findall(r"uses: (\S+)@(.*)", text):
+            pins.setdefault(action, set()).add(pin)
+    assert pins.keys() >= {"actions/checkout", "actions/setup-python"}
+    for action, found in pins.items():
+        (pin,) = found
+        assert re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", pin), action
 
 
 BROKEN: list[tuple[Callable[[Path], list[str]], str, str, str]] = [

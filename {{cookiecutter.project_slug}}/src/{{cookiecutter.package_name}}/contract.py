@@ -201,8 +201,6 @@ def violations(
             found.append(Violation(name, value, reason))
     for name, column in known.items():
         value = record.get(name)
-        if value is None and column.nullable:
-            continue
         try:
             msgspec.convert(value, _field_type(column), strict=strict)
         except msgspec.ValidationError:
@@ -215,7 +213,7 @@ def record_type(columns: Sequence[Column]) -> type[msgspec.Struct]:
     import msgspec
 
     fields: list[Any] = [
-        (column.name, _field_type(column) | None, None)
+        (column.name, _field_type(column), None)
         if column.nullable
         else (column.name, _field_type(column))
         for column in inputs(columns)
@@ -228,15 +226,15 @@ def _field_type(column: Column) -> Any:
 
     kind: Any = PYTHON_TYPES[column.dtype]
     if column.allowed:
-        return Literal[column.allowed]
-    if column.limits is not None:
+        kind = Literal[column.allowed]
+    elif column.limits is not None:
         low, high = map(kind, column.limits)
-        return Annotated[kind, msgspec.Meta(ge=low, le=high)]
-    if column.pattern is not None:
-        return Annotated[kind, msgspec.Meta(pattern=rf"^(?:{column.pattern})\Z")]
-    if column.dtype == "Datetime":
-        return Annotated[kind, msgspec.Meta(tz=False)]
-    return kind
+        kind = Annotated[kind, msgspec.Meta(ge=low, le=high)]
+    elif column.pattern is not None:
+        kind = Annotated[kind, msgspec.Meta(pattern=rf"^(?:{column.pattern})\Z")]
+    elif column.dtype == "Datetime":
+        kind = Annotated[kind, msgspec.Meta(tz=False)]
+    return kind | None if column.nullable else kind
 
 
 def _conform(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import polars as pl
+
 from ..errors import ConfigError
 from ..inference.predictor import Predictor
 from ..preprocessing.features import CATEGORICAL, NUMERIC
@@ -67,9 +69,11 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
         "remark": remark(intervals["test"][FULL][1]),
         "checks": found,
     }
-    (where.reports / "plots").mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        table.write_csv(where.reports / "plots" / f"{name}.csv")
+        for window in WINDOWS:
+            folder = where.reports / "plots" / window
+            folder.mkdir(parents=True, exist_ok=True)
+            table.filter(pl.col("window") == window).write_csv(folder / f"{name}.csv")
     page = report.page(tables, content)
     (where.reports / "index.html").write_text(page, encoding="utf-8")
     result: dict[str, dict[str, Any]] = {}

@@ -18,7 +18,7 @@ from .predictor import RECORD_SCHEMA, Predictor
 CHUNK = 100_000
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 ADDED = {"probability": pl.Float64(), "label": pl.Int8(), "reason": pl.String()}
-POSITION = contract.Column("position", "Int64", "row of the chunk, counted from 0")
+POSITION = contract.Column("row of the chunk", "Int64", "counted from 0")
 
 
 @dataclass

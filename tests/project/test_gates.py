@@ -1,0 +1,266 @@
+"""Each gate of a project, shown stopping what it is there to stop, as its user would meet it."""
+
+import json
+import random
+import string
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.project.conftest import Project
+
+COMMIT = "git add --all && git commit --message 'test: try the hooks'"
+NOTEBOOK = {
+    "cells": [
+        {
+            "cell_type": "code",
+            "execution_count": 1,
+            "id": "one",
+            "metadata": {},
+            "outputs": [{"name": "stdout", "output_type": "stream", "text": ["twelve flights"]}],
+            "source": ["print('twelve flights')"],
+        }
+    ],
+    "metadata": {},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+
+
+def access_key() -> str:
+    """Make up what looks like a secret; written out, it would stop the hooks of this repository."""
+    return "AKIA" + "".join(random.choices(string.ascii_uppercase + string.digits, k=16))  # noqa: S311
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    """Replace a text that is there."""
+    text = file.read_text()
+    assert old in text, text
+    file.write_text(text.replace(old, new, 1))
+
+
+def test_a_fresh_project_passes_every_hook_unchanged(fresh: Project) -> None:
+    said = fresh.does("pre-commit run --all-files")
+    assert said.count("Passed") >= 8, said
+    assert fresh.does("git status --porcelain") == ""
+
+
+def test_a_fresh_project_passes_its_linters(fresh: Project) -> None:
+    fresh.does("poe lint && poe types")
+
+
+@pytest.mark.parametrize("message", ["work in progress", "Feature: more flights", "feat:more"])
+def test_a_commit_message_of_another_form_is_refused(message: str, fresh: Project) -> None:
+    commit = f"git commit --allow-empty --message '{message}'"
+    assert "first line as `feat(scope): what changes`" in fresh.refuses(commit, activated=False)
+    assert fresh.does("git log --oneline").count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("wrong.py", '"""Wrong."""\n\nnumber: int = "one"\n', "Incompatible types in assignment"),
+        ("wrong.py", '"""Wrong."""\n\n\ndef f(values=[]):\n    """Do."""\n', "mutable data"),
+        ("large.txt", "flight\n" * 150_000, "large.txt (1026 KB) exceeds 1000 KB"),
+        ("key.txt", f"key = {access_key()}\n", "Potential secrets about to be committed"),
+        ("merge.md", f"{'<' * 7} HEAD\nours\n", "Merge conflict string"),
+        ("wrong.toml", "key = \n", "wrong.toml: Invalid value"),
+        ("wrong.yaml", "key: [\n", "while parsing a flow node"),
+        ("wrong.json", "{,}\n", "wrong.json: Failed to json decode"),
+    ],
+)
+def test_a_file_against_the_rules_is_not_committed(
+    name: str, text: str, line: str, fresh: Project
+) -> None:
+    (fresh.package / name).write_text(text)
+    said = fresh.refuses(COMMIT, activated=False)
+    assert line in said, said
+    assert fresh.does("git log --oneline").count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "mended"),
+    [
+        ("odd.py", "'''Odd.'''\nnumber   =  1\n", '"""Odd."""\n\nnumber = 1\n'),
+        ("odd.ipynb", json.dumps(NOTEBOOK, indent=1) + "\n", '"outputs": []'),
+    ],
+)
+def test_what_a_hook_can_mend_is_mended_and_the_next_commit_passes(
+    name: str, text: str, mended: str, fresh: Project
+) -> None:
+    file = fresh.package / name
+    file.write_text(text)
+    assert "files were modified by this hook" in fresh.refuses(COMMIT, activated=False)
+    assert mended in file.read_text()
+    fresh.does(COMMIT, activated=False)
+    assert fresh.does("git status --porcelain") == ""
+
+
+def test_a_push_runs_the_unit_tests(fresh: Project, tmp_path: Path) -> None:
+    fresh.does(f"git init --quiet --bare {tmp_path}/origin")
+    push = f"git push {tmp_path}/origin HEAD:main"
+    for file in (fresh.root / "tests" / "unit").iterdir():
+        file.unlink()
+    test = fresh.root / "tests" / "unit" / "test_flights.py"
+    test.write_text('"""Flights."""\n\n\ndef test_flights() -> None:\n    assert len("one") == 1\n')
+    fresh.does(COMMIT, activated=False)
+    said = fresh.refuses(push, activated=False)
+    assert "test_flights - AssertionError" in said, said
+    assert fresh.does(f"git ls-remote {tmp_path}/origin") == ""
+    edit(test, '"one"', '"1"')
+    fresh.does(COMMIT, activated=False)
+    fresh.does(push, activated=False)
+    assert "refs/heads/main" in fresh.does(f"git ls-remote {tmp_path}/origin")
+
+
+def planted(project: Project, folder: str, code: str) -> str:
+    """Write a test into a folder of tests, and return the command that runs it."""
+    (project.root / "tests" / folder / "test_planted.py").write_text(code)
+    return f"pytest -n 0 tests/{folder}/test_planted.py"
+
+
+SOCKET = "import socket\n\n\ndef test_it() -> None:\n    socket.socket().close()\n"
+SECRET = "import os\n\n\ndef test_it() -> None:\n    assert '{}' not in os.environ.values()\n"
+
+
+@pytest.mark.parametrize("tier", ["unit", "module"])
+def test_a_socket_in_a_tier_without_network_is_refused(tier: str, fresh: Project) -> None:
+    assert "SocketBlockedError" in fresh.refuses(planted(fresh, tier, SOCKET))
+
+
+def test_a_socket_in_integration_tests_is_allowed(fresh: Project) -> None:
+    assert "1 passed" in fresh.does(planted(fresh, "integration", SOCKET))
+
+
+@pytest.mark.parametrize("tier", ["unit", "module"])
+def test_aws_credentials_do_not_reach_a_test(tier: str, fresh: Project) -> None:
+    key = access_key()
+    test = planted(fresh, tier, SECRET.format(key))
+    assert "1 passed" in fresh.does(test, AWS_ACCESS_KEY_ID=key)
+    assert "1 failed" in fresh.refuses(test, OTHER=key)
+
+
+def test_a_test_outside_of_the_tiers_is_refused(fresh: Project) -> None:
+    said = fresh.refuses(planted(fresh, ".", SOCKET))
+    assert "is in none of the tiers: move it to tests/unit, tests/module" in said, said
+
+
+@pytest.mark.parametrize("option", ["-p no:randomly", "--randomly-dont-reorganize"])
+def test_a_fixed_order_of_tests_is_refused(option: str, fresh: Project) -> None:
+    assert "Tests run in random order" in fresh.refuses(f"pytest {option} tests/unit")
+
+
+@pytest.mark.parametrize(
+    ("module", "broken"),
+    [
+        ("inference/predictor.py", "the serving image needs neither scikit-learn nor MLflow BROKEN"),
+        ("schema.py", "schema and configuration BROKEN"),
+    ],
+)
+def test_an_import_against_the_directions_fails_lint(
+    module: str, broken: str, fresh: Project
+) -> None:
+    forbidden = {"schema.py": "from .training import model", "inference/predictor.py": "import sklearn"}
+    with (fresh.package / module).open("a") as file:
+        file.write(f"\n{forbidden[module]}  # noqa: E402, F401\n")
+    said = fresh.refuses("lint-imports --no-cache")
+    assert broken in said, said
+
+
+def error(said: str) -> str:
+    """The one line that says what is wrong."""
+    (line,) = (line for line in said.splitlines() if line.startswith("error: "))
+    return line
+
+
+def rewrite(project: Project, change: Callable[[pl.DataFrame], pl.DataFrame]) -> str:
+    """Change the flights of the source, and return the name of the file."""
+    name = "data/sample/flights.parquet"
+    change(pl.read_parquet(project.root / name)).write_parquet(project.root / name)
+    return name
+
+
+def without_a_column(project: Project) -> str:
+    return rewrite(project, lambda flights: flights.drop("carrier"))
+
+
+def without_a_row(project: Project) -> str:
+    return rewrite(project, lambda flights: flights.clear())
+
+
+def with_bad_rows(project: Project, share: float = 0.01) -> str:
+    bad = pl.int_range(pl.len()) < share * pl.len()
+    departure = pl.when(bad).then(9999).otherwise("sched_dep_time").cast(pl.Int32)
+    return rewrite(project, lambda flights: flights.with_columns(sched_dep_time=departure))
+
+
+def with_a_scaler(project: Project) -> str:
+    file = project.package / "training" / "model.py"
+    edit(file, "import OrdinalEncoder", "import OrdinalEncoder, StandardScaler")
+    edit(file, '"passthrough"', "StandardScaler()")
+    return str(file.relative_to(project.root))
+
+
+def with_one_tree(project: Project) -> str:
+    name = "conf/model/hist_gradient_boosting.yaml"
+    edit(project.root / name, "max_iter: 200", "max_iter: 1")
+    return name
+
+
+def with_a_wrong_key(project: Project) -> str:
+    name = "conf/model/hist_gradient_boosting.yaml"
+    edit(project.root / name, "max_iter:", "max_itr:")
+    return name
+
+
+@pytest.mark.parametrize(
+    ("broken", "line", "stage", "gone"),
+    [
+        (with_a_wrong_key, "model.max_itr=200: no such key", "configure", "params.yaml"),
+        (without_a_column, "Columns missing: carrier", "ingest", "data/raw"),
+        (without_a_row, "The batch is empty", "ingest", "data/raw"),
+        (with_bad_rows, "300 of 30000 rows (1.00%) break the contract", "ingest", "data/raw"),
+        (with_a_scaler, "differs from the trained one by up to", "train", "models"),
+    ],
+)
+def test_the_pipeline_stops_at_what_is_broken_and_goes_on_once_it_is_mended(
+    broken: Callable[[Project], str], line: str, stage: str, gone: str, trained: Project
+) -> None:
+    changed = broken(trained)
+    said = trained.refuses("poe pipeline")
+    assert line in error(said), said
+    assert f"failed to reproduce '{stage}'" in said, said
+    assert not (trained.root / gone).exists()
+    assert trained.does("git status --porcelain") == f" M {changed}\n"
+    trained.does(f"git checkout --quiet {changed} && dvc repro")
+    assert trained.does("git status --porcelain") == ""
+    assert (trained.root / gone).exists()
+
+
+def test_a_model_that_is_not_good_enough_stops_the_pipeline(trained: Project) -> None:
+    changed = with_one_tree(trained)
+    said = trained.refuses("poe pipeline")
+    assert "The model is not good enough: roc_auc on validation is 0." in error(said), said
+    assert "See reports/index.html" in error(said)
+    assert "Gate failed" in (trained.root / "reports/index.html").read_text()
+    trained.does(f"git checkout --quiet {changed} && dvc repro")
+    assert trained.does("git status --porcelain") == ""
+    assert "Gate passed" in (trained.root / "reports/index.html").read_text()
+
+
+def test_bad_rows_below_the_tolerance_are_set_aside_and_counted(trained: Project) -> None:
+    with_bad_rows(trained, 0.0005)
+    said = trained.does("dvc repro ingest")
+    assert "sched_dep_time must be a whole number from 0 to 2359" in said, said
+    aside = pl.read_parquet(trained.root / "data/raw/quarantine.parquet")
+    assert aside.height == 15
+    assert aside["reason"].str.starts_with("sched_dep_time must be").all()
+    summary = json.loads((trained.root / "data/raw/contract.json").read_text())
+    assert summary["quarantined"] == sum(summary["rules"].values()) == 15
+
+
+def test_code_that_no_test_runs_fails_the_coverage_gate(fresh: Project) -> None:
+    said = fresh.refuses("poe test tests/unit/test_config.py")
+    assert "Required test coverage of 95.0% not reached" in said, said
