@@ -20,6 +20,7 @@ test: $(INSTALLED) ## everything CI runs (ARGS='tests/render -k …' narrows the
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@.venv/bin/shellcheck .ci/run
 	@.venv/bin/pytest $(ARGS)
 
 benchmark: $(INSTALLED) ## speed against peers, as a table
@@ -32,7 +33,7 @@ sample: $(INSTALLED) ## draw the project's data sample anew
 	@.venv/bin/python scripts/draw_sample.py $(ARGS)
 
 snapshot: $(INSTALLED) ## accept the present tree of a bake as the expected one
-	@.venv/bin/pytest -n 0 tests/render/test_tree.py --snapshot-update
+	@.venv/bin/pytest -n 0 tests/render/test_tree.py -k expected --snapshot-update
 
 $(INSTALLED): pyproject.toml
 ifeq ($(PYTHON),)

@@ -17,10 +17,11 @@ SLUG = "flight-delays"
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 FLIGHT = """
 import json, polars
-flights = polars.read_parquet("data/raw/records.parquet").filter(polars.col("origin") == "JFK")
+from flight_delays import contract, schema
+flights = polars.read_parquet("data/raw/records.parquet").drop_nulls(["temp", "seats", "arr_delay"])
 flight = flights.sort("time_hour").row(-1, named=True)
-outcomes = {"dep_time", "dep_delay", "arr_time", "air_time", "arr_delay"}
-print(json.dumps({k: v for k, v in flight.items() if k not in outcomes}, default=str))
+names = [column.name for column in contract.inputs(schema.COLUMNS)]
+print(json.dumps({name: flight[name] for name in names if flight[name] is not None}, default=str))
 """
 
 

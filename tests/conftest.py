@@ -1,6 +1,10 @@
 """How the tests bake a project, and what a skipped test means in CI."""
 
+import functools
 import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -9,7 +13,22 @@ import pytest
 from cookiecutter.main import cookiecutter
 
 TEMPLATE = Path(__file__).parents[1]
+CLONES = tempfile.TemporaryDirectory()
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+@functools.cache
+def as_cloned() -> Path:
+    """Copy what a clone of the template would hold: no caches, and nothing that git ignores."""
+    listed = subprocess.check_output(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=TEMPLATE
+    )
+    clone = Path(CLONES.name, TEMPLATE.name)
+    for name in filter(None, listed.decode().split("\0")):
+        if (TEMPLATE / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(TEMPLATE / name, clone / name)
+    return clone
 
 
 class Bake(Protocol):
@@ -26,7 +45,7 @@ def bake_into(folder: Path, /, **answers: Any) -> Path:
     config.write_text(f"replay_dir: {folder.parent}\ncookiecutters_dir: {folder.parent}\n")
     return Path(
         cookiecutter(
-            str(TEMPLATE),
+            str(as_cloned()),
             no_input=True,
             extra_context=answers,
             output_dir=str(folder),

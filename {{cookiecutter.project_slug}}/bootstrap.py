@@ -1,5 +1,5 @@
 """Set up a fresh clone: Poetry in `.poetry/`, the locked packages in `.venv/`, the git hooks."""
-# Needs nothing but Python. The commands are fixed lists of words, and print is the output.
+# Needs nothing but Python, and print is how it talks.
 # ruff: noqa: T201
 
 import argparse
@@ -95,7 +95,7 @@ def ask(*command: str) -> str:
     """Output of a quick command."""
     done = subprocess.run(command, cwd=ROOT, env=INHERITED, capture_output=True, text=True)
     if done.returncode:
-        raise BootstrapError(" ".join(without_credentials(done.stderr).split()))
+        raise BootstrapError(" ".join(without_credentials(done.stderr).split()) + ": mend that")
     return done.stdout.strip()
 
 
@@ -274,7 +274,7 @@ def ensure_hooks(changed: bool, verbose: bool) -> bool:
     except FileNotFoundError:
         obstacle = f"there is no git: install it, then run {AGAIN}"
     except BootstrapError as error:
-        obstacle = f"{error}: for a new folder run git init, then {AGAIN}"
+        obstacle = f"{error} (git init, for a new folder), then run {AGAIN}"
     else:
         if not ROOT.samefile(top):
             obstacle = f"this folder is part of {top}, whose hooks can call poe check"

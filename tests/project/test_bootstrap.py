@@ -410,13 +410,9 @@ def test_active_environment_and_personal_settings_lead_nowhere_else(clone: Clone
     assert files_of(other) == before
 
 
-@pytest.mark.parametrize("variable", ["PIP_INDEX_URL", "POETRY_PYPI_MIRROR_URL"])
-def test_credentials_of_the_index_work_and_never_show(
-    fresh: Clone, wheels: Path, variable: str
-) -> None:
+def test_credentials_of_the_index_work_and_never_show(fresh: Clone, wheels: Path) -> None:
     index = Index(wheels, credentials="ann@team:s3cr/et word")
-    del fresh.env["PIP_INDEX_URL"]
-    fresh.env[variable] = index.url.replace("//", "//ann%40team:s3cr%2Fet%20word@")
+    fresh.env["PIP_INDEX_URL"] = index.url.replace("//", "//ann%40team:s3cr%2Fet%20word@")
     done = fresh.bootstrap("--verbose")
     index.stop()
     assert done.status == 0, done
@@ -447,6 +443,17 @@ def test_poetry_asks_the_index_of_pip(
     done = clone.bootstrap()
     assert done.status == 0, done
     assert "/simple/timetable/" in index.asked
+
+
+def test_index_known_to_poetry_alone_is_asked_for_poetry_too(fresh: Clone, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    index = Index(tmp_path / "none")
+    del fresh.env["PIP_INDEX_URL"]
+    fresh.env["POETRY_PYPI_MIRROR_URL"] = index.url
+    done = fresh.bootstrap()
+    index.stop()
+    assert index.asked == ["/simple/poetry/"]
+    assert "the package index 127.0.0.1 has no poetry==2.5.1" in done.error
 
 
 def test_index_of_an_active_environment_counts(clone: Clone, index: Index) -> None:
@@ -604,6 +611,15 @@ def test_outdated_lock_is_mended_by_the_command_that_is_named(clone: Clone) -> N
     assert clone.bootstrap().status == 0
 
 
+def test_broken_configuration_of_pip_is_named(clone: Clone) -> None:
+    broken = clone.root / "pip.conf"
+    broken.write_text("[global\n")
+    clone.env["PIP_CONFIG_FILE"] = str(broken)
+    error = clone.bootstrap().error
+    assert str(broken) in error
+    assert ": mend that, then run " in error
+
+
 def test_missing_lock_is_named(clone: Clone) -> None:
     (clone.folder / "poetry.lock").unlink()
     assert "poetry.lock is missing" in clone.bootstrap().error
@@ -618,7 +634,7 @@ def test_unknown_failure_shows_what_poetry_said(clone: Clone) -> None:
 
 def in_no_repository(clone: Clone) -> str:
     shutil.rmtree(clone.folder / ".git")
-    return "for a new folder run git init"
+    return "mend that (git init, for a new folder)"
 
 
 def in_a_monorepo(clone: Clone) -> str:

@@ -58,22 +58,21 @@ def test_a_commit_message_of_another_form_is_refused(message: str, fresh: Projec
     assert fresh.does("git log --oneline").count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "line"),
-    [
-        ("wrong.py", '"""Wrong."""\n\nnumber: int = "one"\n', "Incompatible types in assignment"),
-        ("wrong.py", '"""Wrong."""\n\n\ndef f(values=[]):\n    """Do."""\n', "mutable data"),
-        ("large.txt", "flight\n" * 150_000, "large.txt (1026 KB) exceeds 1000 KB"),
-        ("key.txt", f"key = {access_key()}\n", "Potential secrets about to be committed"),
-        ("merge.md", f"{'<' * 7} HEAD\nours\n", "Merge conflict string"),
-        ("wrong.toml", "key = \n", "wrong.toml: Invalid value"),
-        ("wrong.yaml", "key: [\n", "while parsing a flow node"),
-        ("wrong.json", "{,}\n", "wrong.json: Failed to json decode"),
-    ],
-)
-def test_a_file_against_the_rules_is_not_committed(
-    name: str, text: str, line: str, fresh: Project
-) -> None:
+AGAINST_THE_RULES = {
+    "type": ("wrong.py", '"""Wrong."""\n\nnumber: int = "one"\n', "Incompatible types in assignment"),
+    "style": ("wrong.py", '"""Wrong."""\n\n\ndef f(of=[]):\n    """Do."""\n', "mutable data"),
+    "size": ("large.txt", "flight\n" * 150_000, "large.txt (1026 KB) exceeds 1000 KB"),
+    "secret": ("key.txt", f"key = {access_key()}\n", "Potential secrets about to be committed"),
+    "merge": ("merge.md", f"{'<' * 7} HEAD\nours\n", "Merge conflict string"),
+    "TOML": ("wrong.toml", "key = \n", "wrong.toml: Invalid value"),
+    "YAML": ("wrong.yaml", "key: [\n", "while parsing a flow node"),
+    "JSON": ("wrong.json", "{,}\n", "wrong.json: Failed to json decode"),
+}
+
+
+@pytest.mark.parametrize("fault", AGAINST_THE_RULES)
+def test_a_file_against_the_rules_is_not_committed(fault: str, fresh: Project) -> None:
+    name, text, line = AGAINST_THE_RULES[fault]
     (fresh.package / name).write_text(text)
     said = fresh.refuses(COMMIT, activated=False)
     assert line in said, said
@@ -86,6 +85,7 @@ def test_a_file_against_the_rules_is_not_committed(
         ("odd.py", "'''Odd.'''\nnumber   =  1\n", '"""Odd."""\n\nnumber = 1\n'),
         ("odd.ipynb", json.dumps(NOTEBOOK, indent=1) + "\n", '"outputs": []'),
     ],
+    ids=["format", "notebook"],
 )
 def test_what_a_hook_can_mend_is_mended_and_the_next_commit_passes(
     name: str, text: str, mended: str, fresh: Project
@@ -155,14 +155,20 @@ def test_a_fixed_order_of_tests_is_refused(option: str, fresh: Project) -> None:
 @pytest.mark.parametrize(
     ("module", "broken"),
     [
-        ("inference/predictor.py", "the serving image needs neither scikit-learn nor MLflow BROKEN"),
+        (
+            "inference/predictor.py",
+            "the serving image needs neither scikit-learn nor MLflow BROKEN",
+        ),
         ("schema.py", "schema and configuration BROKEN"),
     ],
 )
 def test_an_import_against_the_directions_fails_lint(
     module: str, broken: str, fresh: Project
 ) -> None:
-    forbidden = {"schema.py": "from .training import model", "inference/predictor.py": "import sklearn"}
+    forbidden = {
+        "schema.py": "from .training import model",
+        "inference/predictor.py": "import sklearn",
+    }
     with (fresh.package / module).open("a") as file:
         file.write(f"\n{forbidden[module]}  # noqa: E402, F401\n")
     said = fresh.refuses("lint-imports --no-cache")

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -48,6 +49,18 @@ def texts(project: Path) -> dict[str, str]:
         content = path.read_bytes()
         if b"\0" not in content:
             found[name] = content.decode("utf-8")
+    return found
+
+
+def stray_braces(template: Path) -> list[str]:
+    """Find double braces that Jinja would take for its own, as in an f-string of a test."""
+    copied = json.loads((template / "cookiecutter.json").read_text("utf-8"))["_copy_without_render"]
+    found = []
+    for name, text in texts(template / "{{cookiecutter.project_slug}}").items():
+        if not any(fnmatch(name, pattern) for pattern in copied):
+            rendered = re.sub(r"\{% raw %\}.*?\{%-? endraw %\}", "", text, flags=re.DOTALL)
+            for match in re.finditer(r"\{\{(?!-? ?cookiecutter\.).*", rendered):
+                found.append(f"{name}: {match[0]}")
     return found
 
 
@@ -114,13 +127,19 @@ def unlinted(project: Path) -> list[str]:
 
 
 def invalid_workflows(folder: Path) -> list[str]:
-    """Find GitHub workflows that break GitHub's schema or zizmor's rules of security."""
+    """Find workflows and update settings against GitHub's schemas or zizmor's rules of security."""
     workflows = [str(path) for path in sorted(folder.glob(".github/workflows/*.y*ml"))]
     if not workflows:
         return [f"{folder.name}: no workflow in .github/workflows"]
-    schema = "vendor.github-workflows"
+    updates = [str(path) for path in folder.glob(".github/dependabot.yml")]
+    files_of = {"vendor.github-workflows": workflows, "vendor.dependabot": updates}
     return [
-        *_said(folder, "check-jsonschema", "--builtin-schema", schema, *workflows),
+        *(
+            line
+            for schema, paths in files_of.items()
+            if paths
+            for line in _said(folder, "check-jsonschema", "--builtin-schema", schema, *paths)
+        ),
         *_said(folder, "zizmor", "--offline", "--quiet", "--format=github", ".github"),
     ]
 

@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 
 import local_extensions
-from tests.conftest import TEMPLATE, Bake, bake_into
+from tests.conftest import TEMPLATE, Bake, as_cloned, bake_into
 from tests.render import gates
 
 LINES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"])).filter(
@@ -263,7 +263,7 @@ def cookiecutter(
     folder: Path, *arguments: str, typed: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run cookiecutter as a user does, at home in a folder of its own."""
-    command = [sys.executable, "-m", "cookiecutter", str(TEMPLATE), *arguments]
+    command = [sys.executable, "-m", "cookiecutter", str(as_cloned()), *arguments]
     home = {"HOME": str(folder), "USERPROFILE": str(folder), "TMPDIR": str(folder)}
     return subprocess.run(
         command,

@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TEMPLATE
+from tests.conftest import as_cloned
 
 
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
     """A copy of the template with a history of its own."""
-    ignored = shutil.ignore_patterns(
-        ".git", ".venv", ".*_cache", "__pycache__", "tests", "benchmarks"
-    )
-    copy = shutil.copytree(TEMPLATE, tmp_path / "template", ignore=ignored)
+    copy = shutil.copytree(as_cloned(), tmp_path / "template")
     commit(copy)
     return copy
 

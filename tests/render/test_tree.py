@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from tests.conftest import TEMPLATE, Bake, bake_into
+from tests.conftest import TEMPLATE, Bake, as_cloned, bake_into
 from tests.render import gates
 
 SHORTEST = {"project_name": "A", "project_slug": "a", "package_name": "a"}
@@ -126,6 +126,14 @@ def test_both_workflows_pin_the_same_commit_of_an_action(project: Path) -> None:
     for action, found in pins.items():
         (pin,) = found
         assert re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", pin), action
+
+
+def test_only_answers_stand_in_double_braces(tmp_path: Path) -> None:
+    assert gates.stray_braces(as_cloned()) == []
+    broken = shutil.copytree(as_cloned(), tmp_path / "broken")
+    name = "tests/unit/test_x.py"
+    (broken / "{{cookiecutter.project_slug}}" / name).write_text('x = f"{{1}}"\n')
+    assert gates.stray_braces(broken) == [f'{name}: {{{{1}}}}"']
 
 
 BROKEN: list[tuple[Callable[[Path], list[str]], str, str, str]] = [

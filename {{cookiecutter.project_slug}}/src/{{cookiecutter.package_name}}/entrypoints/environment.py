@@ -53,7 +53,7 @@ def paths() -> Paths:
 def run(work: Callable[[Paths, Sequence[str]], None]) -> None:
     """Run `work` with the command line's arguments; a user's mistake ends in one line."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    for name in ("alembic", "mlflow", "skl2onnx"):
+    for name in ("alembic", "matplotlib", "mlflow", "skl2onnx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:

@@ -2,13 +2,10 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-from polars.io.plugins import register_io_source
 
 from .. import contract
 from ..errors import ContractError, ProjectError
@@ -17,7 +14,8 @@ from .predictor import RECORD_SCHEMA, Predictor
 
 CHUNK = 100_000
 SUFFIXES = (".parquet", ".csv", ".jsonl")
-ADDED = {"probability": pl.Float64(), "label": pl.Int8(), "reason": pl.String()}
+ADDED = ("probability", "label", "reason")
+NO_REASON = pl.lit(None, pl.String)
 POSITION = contract.Column("row of the chunk", "Int64", "counted from 0")
 
 
@@ -57,22 +55,19 @@ def score_file(
         When a file cannot be read or written.
     """
     _require_suffixes(source, output)
-    added = {name: kind for name, kind in ADDED.items() if skip_invalid or name != "reason"}
+    added = [name for name in ADDED if skip_invalid or name != "reason"]
     summary = Summary()
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
         records = _scan(source)
-        schema = records.collect_schema()
-        taken = [name for name in added if name in schema]
-        if taken:
-            raise ContractError(f"{source} has a column {taken[0]} already. Rename or drop it.")
-
-        def scored(*_: Any) -> Iterator[pl.DataFrame]:
-            for chunk in records.collect_batches(chunk_size=CHUNK):
-                yield chunk.hstack(_score(predictor, chunk, summary).select(list(added)))
-
-        _sink(register_io_source(scored, schema={**schema, **added}, is_pure=False), part, output)
-        if not summary.rows:
+        for name in records.collect_schema():
+            if name in added:
+                raise ContractError(f"{source} has a column {name} already. Rename or drop it.")
+        answers = [
+            _score(predictor, chunk, summary).select(added)
+            for chunk in records.collect_batches(chunk_size=CHUNK)
+        ]
+        if not answers:
             raise ContractError(f"{source} has no rows: expected at least one record.")
         if summary.broken and not skip_invalid:
             rules = "; ".join(f"{rule}: {rows} rows" for rule, rows in summary.broken.items())
@@ -80,6 +75,7 @@ def score_file(
                 f"{source} breaks the contract: {rules}. Mend these rows, or score the others "
                 "with --skip-invalid."
             )
+        _sink(pl.concat([records, pl.concat(answers).lazy()], how="horizontal"), part, output)
         part.replace(output)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
@@ -118,14 +114,11 @@ def _sink(frame: pl.LazyFrame, part: Path, output: Path) -> None:
 
 def _score(predictor: Predictor, chunk: pl.DataFrame, summary: Summary) -> pl.DataFrame:
     columns = [POSITION, *contract.inputs(COLUMNS)]
-    present = [name for name in RECORD_SCHEMA if name in chunk.columns]
-    checked = contract.check(
-        chunk.select(present).with_row_index(POSITION.name), columns, tolerance=1
-    )
+    checked = contract.check(chunk.with_row_index(POSITION.name), columns, tolerance=1)
     summary.rows += chunk.height
     summary.broken.update(checked.counts)
-    probability = pl.Series("probability", predictor.frame(checked.valid), ADDED["probability"])
-    label = (probability >= predictor.threshold).cast(ADDED["label"]).alias("label")
-    answers = checked.valid.select(POSITION.name).with_columns(probability, label)
+    probability = pl.Series("probability", predictor.frame(checked.valid), pl.Float64)
+    label = (probability >= predictor.threshold).cast(pl.Int8).alias("label")
+    answered = checked.valid.select(POSITION.name, probability, label, reason=NO_REASON)
     refused = checked.quarantined.select(POSITION.name, "reason")
-    return pl.concat([answers, refused], how="diagonal").sort(POSITION.name)
+    return pl.concat([answered, refused], how="diagonal").sort(POSITION.name)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from .. import contract
 from ..schema import COLUMNS
 
 Record: Any = contract.record_type(COLUMNS)
+FIELDS = {column.name for column in COLUMNS}
 INPUTS = [column.name for column in contract.inputs(COLUMNS)]
 LISTED = 100
 SHOWN = 80
@@ -41,19 +43,23 @@ class Problem(msgspec.Struct):
 
 
 class RequestError(Exception):
-    """A request that cannot be answered.
+    """A request that is refused; as text, the line for the log, which holds no value of a record.
 
     Parameters
     ----------
     status : int
         HTTP status.
     error : str
-        What was got and what is expected; goes to the log too, so it holds no values.
+        What was got and what is expected, without values.
     violations : sequence of Violation
     """
 
     def __init__(self, status: int, error: str, violations: Sequence[Violation] = ()) -> None:
-        super().__init__(error)
+        rules = Counter(
+            f"{each.field if each.field in FIELDS else 'another field'} {each.rule}"
+            for each in violations
+        )
+        super().__init__("; ".join([error, *(f"{rule}: {count}" for rule, count in rules.items())]))
         self.status = status
         self.problem = Problem(error, list(violations))
 
@@ -83,7 +89,7 @@ def read_json(body: bytes) -> tuple[list[Any], Write]:
         400 for a body of another shape, 422 for records that break the contract.
     """
     try:
-        return _instances.decode(body).instances, _write_json
+        return _some(_instances.decode(body).instances), _write_json
     except BROKEN_BODY:
         document = _parsed(body, "the body")
     if not isinstance(document, dict) or set(document) != {"instances"}:
@@ -102,7 +108,7 @@ def read_jsonlines(body: bytes) -> tuple[list[Any], Write]:
         400 for a line that is not an object, 422 for records that break the contract.
     """
     try:
-        return _line.decode_lines(body), _encoder.encode_lines
+        return _some(_line.decode_lines(body)), _encoder.encode_lines
     except BROKEN_BODY:
         lines = [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
         raise _explained([_parsed(line, f"line {number}") for number, line in lines]) from None
@@ -127,7 +133,7 @@ def read_csv(body: bytes) -> tuple[list[Any], Write]:
         raise RequestError(400, f"the body is not UTF-8 (byte {error.start})") from error
     except csv.Error as error:
         raise RequestError(400, f"line {reader.line_num} is not CSV: {error}") from error
-    header = bool(rows) and not {column.name for column in COLUMNS}.isdisjoint(rows[0][1])
+    header = bool(rows) and not FIELDS.isdisjoint(rows[0][1])
     names = rows.pop(0)[1] if header else INPUTS
     if len(set(names)) < len(names):
         raise RequestError(400, "the header names a column twice")
@@ -139,7 +145,7 @@ def read_csv(body: bytes) -> tuple[list[Any], Write]:
         typed = msgspec.convert(records, list[Record], strict=False)
     except msgspec.ValidationError:
         raise _explained(records, strict=False) from None
-    return typed, _write_csv_with_header if header else _write_csv
+    return _some(typed), _write_csv_with_header if header else _write_csv
 
 
 class Format(NamedTuple):
@@ -172,6 +178,12 @@ def _write_csv(predictions: list[Prediction]) -> bytes:
 
 def _write_csv_with_header(predictions: list[Prediction]) -> bytes:
     return b"probability,label\r\n" + _write_csv(predictions)
+
+
+def _some(records: list[Any]) -> list[Any]:
+    if not records:
+        raise RequestError(400, "there is no record, expected at least one")
+    return records
 
 
 def _parsed(text: bytes, where: str) -> Any:

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ LAST_REQUESTS_SECONDS = 1.0
 UTF8 = {b"charset=utf-8", b'charset="utf-8"', b"charset=us-ascii"}
 
 
+Waiting = tuple[Sequence[Any], asyncio.Future[list[float]]]
+
+
 class Invocations:
     """The ASGI endpoint that answers records with predictions.
 
@@ -49,7 +53,7 @@ class Invocations:
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self._waiting: deque[tuple[Sequence[Any], asyncio.Future[list[float]]]] = deque()
+        self._waiting: deque[Waiting] = deque()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -94,29 +98,30 @@ class Invocations:
         return future
 
     def _score_waiting(self) -> None:
-        batch, rows = [], 0
+        batch: list[Waiting] = []
+        rows = 0
         while self._waiting and rows < BATCH:
-            batch.append(self._waiting.popleft())
-            rows += len(batch[-1][0])
+            records, future = self._waiting.popleft()
+            if not future.done():  # its request may have been given up
+                batch.append((records, future))
+                rows += len(records)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._score_waiting)
         self._score(batch)
 
-    def _score(self, batch: Sequence[tuple[Sequence[Any], asyncio.Future[list[float]]]]) -> None:
+    def _score(self, batch: Sequence[Waiting]) -> None:
         rows = [msgspec.structs.asdict(record) for records, _ in batch for record in records]
         try:
             probabilities = iter(self._predictor.records(rows).tolist())
         except Exception as error:
-            if len(batch) > 1:  # so that one request cannot spoil the answers to the others
-                for waiting in batch:
-                    self._score([waiting])
-            elif not batch[0][1].done():
+            if len(batch) == 1:
                 batch[0][1].set_exception(error)
+                return
+            for waiting in batch:  # one by one, so that no request spoils the answers to others
+                self._score([waiting])
             return
         for records, future in batch:
-            answer = [next(probabilities) for _ in records]
-            if not future.done():
-                future.set_result(answer)
+            future.set_result(list(islice(probabilities, len(records))))
 
 
 def create_app(predictor: Predictor) -> Starlette:

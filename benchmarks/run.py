@@ -1,0 +1,183 @@
+"""Measure ml-ready and its peers, each in turn on this machine, and show a table.
+
+A run of all parts writes the table to docs/benchmarks.md as well.
+"""
+
+import argparse
+import os
+import platform
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from types import FrameType
+
+from lifecycle import BAKE, GOLDEN_PATH, HOOKS, TESTS, bake, golden_path, hooks, tests
+from measure import TEMPLATE, Bench, Contender, Quantity, in_turn
+from preprocessing import PREPROCESSING, preprocessing
+from serving import SERVING, serving
+
+PAGE = TEMPLATE / "docs" / "benchmarks.md"
+HEADER = (
+    "| what | ml-ready | target | peer | its figure | ml-ready is better |\n" + "|---" * 6 + "|"
+)
+OURS = "ml-ready"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A group of figures that are measured together; `share` multiplies the rounds."""
+
+    quantities: list[Quantity]
+    contenders: Callable[[Bench], dict[str, Contender]]
+    share: int = 1
+
+
+PARTS = {
+    "bake": Part(BAKE, bake, 3),
+    "golden-path": Part(GOLDEN_PATH, golden_path),
+    "hooks": Part(HOOKS, hooks),
+    "tests": Part(TESTS, tests),
+    "server": Part(SERVING, serving),
+    "preprocessing": Part(PREPROCESSING, preprocessing),
+}
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=PARTS, help="measure this part only")
+    parser.add_argument("--rounds", type=int, default=3, help="how often (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, help="keep peers and the project here, and use them again"
+    )
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, stop)
+    names = [options.only] if options.only else list(PARTS)
+    before = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="ml-ready-benchmark-") as temporary:
+        if options.folder:
+            options.folder.mkdir(parents=True, exist_ok=True)
+        bench = Bench(options.folder.resolve() if options.folder else Path(temporary))
+        lines = [line for name in names for line in measured(name, bench, options.rounds)]
+    table = "\n".join([HEADER, *lines])
+    print(table)
+    if not options.only:
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text(page(table, bench, options.rounds, before), encoding="utf-8")
+        print(f"\nWritten to {PAGE.relative_to(TEMPLATE)}")
+
+
+def stop(*_: int | FrameType | None) -> None:
+    """End like after Ctrl-C, so that what was started is ended too."""
+    raise KeyboardInterrupt
+
+
+def measured(name: str, bench: Bench, rounds: int) -> list[str]:
+    """Measure a part; return its lines of the table."""
+    print(f"{name} ... ", end="", file=sys.stderr, flush=True)
+    started = time.perf_counter()
+    part = PARTS[name]
+    results = in_turn(part.contenders(bench), rounds * part.share)
+    print(f"{time.perf_counter() - started:.0f} s", file=sys.stderr)
+    ours = results.pop(OURS)
+    return [line for quantity in part.quantities for line in rows(quantity, ours, results, bench)]
+
+
+def rows(
+    quantity: Quantity,
+    ours: dict[str, list[float]] | str,
+    peers: dict[str, dict[str, list[float]] | str],
+    bench: Bench,
+) -> list[str]:
+    """Return the lines of one quantity: a line a peer, or one without."""
+    figures = ours if isinstance(ours, str) else ours[quantity.name]
+    first = f"| {quantity.name} | {written(figures, quantity)} | {target(figures, quantity)} |"
+    lines = []
+    for name, theirs in peers.items():
+        peer = f"{name} {bench.versions.get(name.split()[0], '')}".strip()
+        other = theirs if isinstance(theirs, str) else theirs[quantity.name]
+        ratio = times_better(figures, other, quantity)
+        lines.append(f"{first} {peer} | {written(other, quantity)} | {ratio} |")
+        first = "| | | |"
+    return lines or [f"{first} – | | |"]
+
+
+def written(figures: list[float] | str, quantity: Quantity) -> str:
+    """Write the median, and the lowest and the highest figure; or why there is none."""
+    if isinstance(figures, str):
+        return figures.replace("|", "\\|")[:300]
+    low, middle, high = map(number, (min(figures), median(figures), max(figures)))
+    return f"{middle} {quantity.unit} ({low}–{high})"
+
+
+def number(figure: float) -> str:
+    """Write three digits, or all before the point."""
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
+
+
+def target(figures: list[float] | str, quantity: Quantity) -> str:
+    """Write the target and whether it is met, or missed by how much."""
+    if quantity.target is None:
+        return ""
+    sign = "≥" if quantity.more_is_better else "≤"
+    text = f"{sign} {number(quantity.target)} {quantity.unit}"
+    if isinstance(figures, str):
+        return text
+    missing = median(figures) / quantity.target - 1
+    missing = -missing if quantity.more_is_better else missing
+    return f"{text}: " + (f"**missed by {missing:.0%}**" if missing > 0 else "met")
+
+
+def times_better(ours: list[float] | str, theirs: list[float] | str, quantity: Quantity) -> str:
+    """Write how many times as good our figure is as the peer's."""
+    if isinstance(ours, str) or isinstance(theirs, str):
+        return ""
+    ratio = median(theirs) / median(ours)
+    return f"{number(1 / ratio if quantity.more_is_better else ratio)} ×"
+
+
+def page(table: str, bench: Bench, rounds: int, load: float) -> str:
+    """Return the page: the table, on what and how it was measured."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    machine = f"{os.cpu_count()} cores ({processor()}), {memory:.0f} GB, {platform.system()}"
+    how = "\n".join(
+        f"- **{name}** ({rounds * part.share} rounds): {method(part)}"
+        for name, part in PARTS.items()
+    )
+    return f"""# Speed
+
+Written by `make benchmark` on {datetime.now(UTC):%Y-%m-%d}: {machine}, \
+Python {platform.python_version()}; load average {load:.2f} at the start.
+Figures are the median, with the lowest and the highest in brackets; the contenders take turns.
+
+{table}
+
+## How it is measured
+{how}
+
+`make benchmark ARGS='--only server --rounds 5'` measures one part, without writing this page.
+"""
+
+
+def method(part: Part) -> str:
+    """Return how a part is measured: the words that stand at its function, on one line."""
+    return " ".join((part.contenders.__doc__ or "").split())
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    information = Path("/proc/cpuinfo")
+    text = information.read_text(encoding="utf-8") if information.exists() else ""
+    found = re.search(r"model name\s*: (.+)", text)
+    return found[1] if found else platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The commands of the template's own README: from a bare clone to a prediction."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from scripts import refresh_lock
+from tests.conftest import TEMPLATE
+from tests.project.conftest import Project
+from tests.project.readme import Shell, steps
+
+TESTED = {
+    "make demo": "test_one_command_leads_from_a_clone_to_a_prediction",
+    "make bake": "test_make_bake_passes_its_answers_on",
+    "make test": "what runs at this moment: it would run itself without end",
+}
+
+
+@pytest.fixture(scope="module")
+def template(user: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone of this repository as it stands, with what is not committed yet."""
+    folder = tmp_path_factory.mktemp("demo") / "cookiecutter-ml-ready"
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.check_output(listed, cwd=TEMPLATE, text=True).split("\0")[:-1]:
+        if (TEMPLATE / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(TEMPLATE / name, folder / name)
+    return Project(folder, user)
+
+
+@pytest.fixture(scope="module")
+def demo(template: Project) -> str:
+    """What `make demo` prints in a fresh clone."""
+    return template.does("make demo", activated=False)
+
+
+def test_one_command_leads_from_a_clone_to_a_prediction(template: Project, demo: str) -> None:
+    shown = [line for line in demo.splitlines() if line.startswith("== ")]
+    assert len(shown) == 5, demo
+    found = dict(line.split(maxsplit=1) for line in demo.splitlines() if len(line.split()) > 1)
+    (prediction,) = json.loads(found["answer"])["predictions"]
+    assert 0 < prediction["probability"] < 1
+    assert prediction["label"] in (0, 1)
+    assert Path(found["project"]) == template.root.with_name("flight-delays")
+    assert "Gate passed" in Path(found["report"]).read_text()
+    metrics = json.loads((Path(found["project"]) / "reports/metrics.json").read_text())
+    assert f"{metrics['test']['roc_auc']:.5f}" in demo
+
+
+def test_a_step_of_the_demo_that_fails_stops_it_with_its_message(
+    template: Project, demo: str
+) -> None:
+    conf = template.root.with_name("flight-delays") / "conf/model/hist_gradient_boosting.yaml"
+    conf.write_text(conf.read_text().replace("max_iter:", "max_itr:"))
+    said = template.refuses("make demo", activated=False)
+    assert "error: model.max_itr=200: no such key" in said
+    assert "poe pipeline\nIts message stands above." in said
+    assert "A prediction over HTTP" not in said
+
+
+def test_make_bake_passes_its_answers_on(template: Project, demo: str) -> None:
+    answers = "project_name='Late Trains' license=MIT"
+    said = template.does(f'make bake ARGS="--no-input {answers}"', activated=False)
+    baked = template.root.with_name("late-trains")
+    assert (baked / "README.md").read_text().startswith("# Late Trains\n")
+    assert "python3 bootstrap.py" in said
+
+
+def test_every_command_of_the_readme_is_tested(user: dict[str, str], tmp_path: Path) -> None:
+    shell = Shell(TEMPLATE, user, tmp_path)
+    found = steps((TEMPLATE / "README.md").read_text())
+    lines = [line for step in found if step.block for line in step.text.splitlines()]
+    codes = [step.text for step in found if not step.block and shell.knows(step.text)]
+    shell.close()
+    assert {*lines, *codes} == TESTED.keys()
+
+
+def test_a_lock_that_fits_stays_as_it_is(template: Project, demo: str) -> None:
+    lock = template.root / "{{cookiecutter.project_slug}}" / "poetry.lock"
+    before = lock.read_text()
+    assert "every version is as it was" in template.does("make lock", activated=False)
+    assert lock.read_text() == before
+
+
+def test_what_cannot_be_locked_leaves_the_lock_as_it_is(template: Project, demo: str) -> None:
+    folder = template.root / "{{cookiecutter.project_slug}}"
+    before = (folder / "poetry.lock").read_text()
+    text = (folder / "pyproject.toml").read_text()
+    (folder / "pyproject.toml").write_text(text.replace('"numpy>=2.4,<3"', '"numpy>=99"'))
+    said = template.refuses("make lock", activated=False)
+    (folder / "pyproject.toml").write_text(text)
+    assert "refresh_lock.py: poetry.lock is as it was: mend what Poetry says above" in said
+    assert (folder / "poetry.lock").read_text() == before
+
+
+def test_a_lock_that_names_an_address_is_refused() -> None:
+    plain = {
+        "name": "one",
+        "description": "See https://one.example",
+        "files": [{"file": "one.whl"}],
+    }
+    bound = {"name": "two", "description": "", "source": {"type": "legacy", "url": "//two.example"}}
+    linked = {"name": "six", "description": "", "files": [{"url": "https://six.example/six.whl"}]}
+    locked = {str(package["name"]): package for package in (plain, bound, linked)}
+    assert refresh_lock.with_address(locked) == ["two", "six"]
