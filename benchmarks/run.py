@@ -27,12 +27,20 @@ PAGE = TEMPLATE / "docs" / "benchmarks.md"
 HEADER = (
     "| what | ml-ready | target | peer | its figure | ml-ready is better |\n" + "|---" * 6 + "|"
 )
-OURS = "ml-ready"
 
 
 @dataclass(frozen=True)
 class Part:
-    """A group of figures that are measured together; `share` multiplies the rounds."""
+    """Figures that are measured together: ml-ready is the first contender.
+
+    Parameters
+    ----------
+    quantities : list of Quantity
+    contenders : function of a Bench
+        Its description says how they are measured.
+    share : int
+        Multiplies the rounds, for what takes little time.
+    """
 
     quantities: list[Quantity]
     contenders: Callable[[Bench], dict[str, Contender]]
@@ -60,17 +68,19 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, stop)
     names = [options.only] if options.only else list(PARTS)
-    before = os.getloadavg()[0]
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="ml-ready-benchmark-") as temporary:
-        if options.folder:
-            options.folder.mkdir(parents=True, exist_ok=True)
-        bench = Bench(options.folder.resolve() if options.folder else Path(temporary))
-        lines = [line for name in names for line in measured(name, bench, options.rounds)]
+        bench = Bench((options.folder or Path(temporary)).resolve())
+        bench.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lines = [line for name in names for line in measured(name, bench, options.rounds)]
+        except KeyboardInterrupt:
+            sys.exit("stopped")
     table = "\n".join([HEADER, *lines])
     print(table)
     if not options.only:
         PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(page(table, bench, options.rounds, before), encoding="utf-8")
+        PAGE.write_text(page(table, bench, options.rounds, load), encoding="utf-8")
         print(f"\nWritten to {PAGE.relative_to(TEMPLATE)}")
 
 
@@ -86,23 +96,25 @@ def measured(name: str, bench: Bench, rounds: int) -> list[str]:
     part = PARTS[name]
     results = in_turn(part.contenders(bench), rounds * part.share)
     print(f"{time.perf_counter() - started:.0f} s", file=sys.stderr)
-    ours = results.pop(OURS)
-    return [line for quantity in part.quantities for line in rows(quantity, ours, results, bench)]
+    lines = []
+    for quantity in part.quantities:
+        lines += rows(quantity, results, bench)
+        # A reason is said once.
+        results = {key: "–" if isinstance(of, str) else of for key, of in results.items()}
+    return lines
 
 
 def rows(
     quantity: Quantity,
-    ours: dict[str, list[float]] | str,
-    peers: dict[str, dict[str, list[float]] | str],
+    results: dict[str, dict[str, list[float]] | str],
     bench: Bench,
 ) -> list[str]:
     """Return the lines of one quantity: a line a peer, or one without."""
-    figures = ours if isinstance(ours, str) else ours[quantity.name]
+    figures, *others = [of if isinstance(of, str) else of[quantity.name] for of in results.values()]
     first = f"| {quantity.name} | {written(figures, quantity)} | {target(figures, quantity)} |"
     lines = []
-    for name, theirs in peers.items():
+    for name, other in zip(list(results)[1:], others, strict=True):
         peer = f"{name} {bench.versions.get(name.split()[0], '')}".strip()
-        other = theirs if isinstance(theirs, str) else theirs[quantity.name]
         ratio = times_better(figures, other, quantity)
         lines.append(f"{first} {peer} | {written(other, quantity)} | {ratio} |")
         first = "| | | |"

@@ -90,7 +90,7 @@ def ask(project: Path, python: Path) -> None:
     )
     try:
         wait(f"http://127.0.0.1:{port}/ping", server)
-        request = urllib.request.Request(  # noqa: S310 - the address is this machine's own
+        request = urllib.request.Request(
             f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310

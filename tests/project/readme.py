@@ -102,7 +102,7 @@ class Shell:
             raise ReadmeError(f"{command.strip()}: something else answers at {address}: stop it")
         script, output = self._files(command)
         # -m: as in a terminal, it gets a process group of its own, which Ctrl-C reaches.
-        job = f"set -m; . {script} >{output} 2>&1 </dev/null & set +m; echo $!"
+        job = f"set -m; bash -e {script} >{output} 2>&1 </dev/null & set +m; echo $!"
         group = int(self._ask(job, 10))
         running = Running(self, group, output)
         deadline = time.monotonic() + seconds

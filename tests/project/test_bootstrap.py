@@ -611,13 +611,14 @@ def test_outdated_lock_is_mended_by_the_command_that_is_named(clone: Clone) -> N
     assert clone.bootstrap().status == 0
 
 
-def test_broken_configuration_of_pip_is_named(clone: Clone) -> None:
+def test_broken_configuration_of_pip_is_named_without_credentials(clone: Clone) -> None:
     broken = clone.root / "pip.conf"
-    broken.write_text("[global\n")
+    broken.write_text("[global]\nindex-url http://ann:s3cret@127.0.0.1\n")
     clone.env["PIP_CONFIG_FILE"] = str(broken)
     error = clone.bootstrap().error
     assert str(broken) in error
     assert ": mend that, then run " in error
+    assert "s3cret" not in error
 
 
 def test_missing_lock_is_named(clone: Clone) -> None:

@@ -58,7 +58,7 @@ def stray_braces(template: Path) -> list[str]:
     found = []
     for name, text in texts(template / "{{cookiecutter.project_slug}}").items():
         if not any(fnmatch(name, pattern) for pattern in copied):
-            rendered = re.sub(r"\{% raw %\}.*?\{%-? endraw %\}", "", text, flags=re.DOTALL)
+            rendered = re.sub(r"\{%-? raw %\}.*?\{%-? endraw %\}", "", text, flags=re.DOTALL)
             for match in re.finditer(r"\{\{(?!-? ?cookiecutter\.).*", rendered):
                 found.append(f"{name}: {match[0]}")
     return found

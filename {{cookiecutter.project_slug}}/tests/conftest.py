@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register a marker a tier, insist on random order, and forget the AWS credentials."""
     for tier in TIERS:
         config.addinivalue_line("markers", f"{tier}: tests/{tier}")
-    if not config.pluginmanager.hasplugin("randomly"):
+    if not (config.pluginmanager.hasplugin("randomly") and config.option.randomly_reorganize):
         raise pytest.UsageError("Tests run in random order: install pytest-randomly and enable it.")
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from {{ cookiecutter.package_name }} import contract
 from {{ cookiecutter.package_name }}.errors import ContractError, ModelError, ProjectError
@@ -226,7 +226,7 @@ print(*sys.modules)
     assert not [name for name in modules if name.startswith(f"{contract.__package__}.training")]
 
 
-def ask(app: Starlette, method: str, path: str, **keywords: Any) -> httpx.Response:
+def ask(app: ASGIApp, method: str, path: str, **keywords: Any) -> httpx.Response:
     """Send one request to the application, without a socket."""
 
     async def sent() -> httpx.Response:
@@ -237,7 +237,7 @@ def ask(app: Starlette, method: str, path: str, **keywords: Any) -> httpx.Respon
     return asyncio.run(sent())
 
 
-def invoke(app: Starlette, content: Any, content_type: str = "application/json") -> httpx.Response:
+def invoke(app: ASGIApp, content: Any, content_type: str = "application/json") -> httpx.Response:
     """Ask for predictions."""
     headers = {"content-type": content_type}
     return ask(app, "POST", "/invocations", content=content, headers=headers)
@@ -264,17 +264,17 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def app(predictor: Predictor) -> Starlette:
+def app(predictor: Predictor) -> ASGIApp:
     """The application."""
     return server.create_app(predictor)
 
 
-def test_ping_answers_when_the_model_is_loaded(app: Starlette) -> None:
+def test_ping_answers_when_the_model_is_loaded(app: ASGIApp) -> None:
     assert ask(app, "GET", "/ping").status_code == 200
 
 
 def test_each_record_gets_probability_and_label(
-    app: Starlette,
+    app: ASGIApp,
     rows: list[dict[str, Any]],
     known: pl.DataFrame,
     predictor: Predictor,
@@ -298,7 +298,7 @@ def test_each_record_gets_probability_and_label(
     ],
 )
 def test_other_paths_and_methods_are_refused(
-    app: Starlette, method: str, path: str, status: int
+    app: ASGIApp, method: str, path: str, status: int
 ) -> None:
     problem(ask(app, method, path), status)
 
@@ -313,7 +313,7 @@ def test_other_paths_and_methods_are_refused(
     ],
 )
 def test_other_content_types_are_refused_with_those_accepted(
-    app: Starlette, headers: dict[str, str], rows: list[dict[str, Any]]
+    app: ASGIApp, headers: dict[str, str], rows: list[dict[str, Any]]
 ) -> None:
     answer = ask(app, "POST", "/invocations", content=instances(rows[:1]), headers=headers)
     assert "application/json, application/jsonlines" in problem(answer, 415)["error"]
@@ -328,19 +328,19 @@ def test_other_content_types_are_refused_with_those_accepted(
     ],
 )
 def test_parameters_of_the_content_type_are_fine(
-    app: Starlette, content_type: str, rows: list[dict[str, Any]]
+    app: ASGIApp, content_type: str, rows: list[dict[str, Any]]
 ) -> None:
     assert len(probabilities(invoke(app, instances(rows), content_type))) == len(rows)
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read(app: Starlette) -> None:
+def test_a_body_that_says_it_is_too_large_is_not_read(app: ASGIApp) -> None:
     headers = JSON | {"content-length": str(server.BODY_LIMIT + 1)}
     answer = ask(app, "POST", "/invocations", content=b"{", headers=headers)
     assert str(server.BODY_LIMIT) in problem(answer, 413)["error"]
 
 
 def test_a_body_that_grows_too_large_is_not_read_on(
-    app: Starlette, monkeypatch: pytest.MonkeyPatch
+    app: ASGIApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = 0
 
@@ -356,7 +356,7 @@ def test_a_body_that_grows_too_large_is_not_read_on(
 
 
 async def respond(
-    app: Starlette, receive: Callable[[], Coroutine[Any, Any, dict[str, Any]]]
+    app: ASGIApp, receive: Callable[[], Coroutine[Any, Any, dict[str, Any]]]
 ) -> list[Any]:
     """Run the application against a hand-made client, and return what it sent."""
     sent: list[Any] = []
@@ -374,7 +374,7 @@ async def respond(
     return sent
 
 
-def test_a_client_that_leaves_is_not_answered(app: Starlette) -> None:
+def test_a_client_that_leaves_is_not_answered(app: ASGIApp) -> None:
     async def left() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
@@ -382,7 +382,7 @@ def test_a_client_that_leaves_is_not_answered(app: Starlette) -> None:
 
 
 def test_a_client_that_stops_sending_is_told_so(
-    app: Starlette, monkeypatch: pytest.MonkeyPatch
+    app: ASGIApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def stalled() -> dict[str, Any]:
         await asyncio.sleep(60)
@@ -395,7 +395,7 @@ def test_a_client_that_stops_sending_is_told_so(
 
 
 def test_concurrent_clients_get_their_own_answers_from_few_batches(
-    app: Starlette,
+    app: ASGIApp,
     rows: list[dict[str, Any]],
     known: pl.DataFrame,
     predictor: Predictor,
@@ -427,7 +427,7 @@ def test_concurrent_clients_get_their_own_answers_from_few_batches(
 
 
 def test_many_records_are_scored_in_pieces_and_in_order(
-    app: Starlette,
+    app: ASGIApp,
     rows: list[dict[str, Any]],
     known: pl.DataFrame,
     predictor: Predictor,
@@ -489,7 +489,7 @@ def test_a_client_that_gives_up_leaves_the_batch_whole(
 
 
 def test_refusals_are_logged_in_one_line_without_values(
-    app: Starlette, rows: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+    app: ASGIApp, rows: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         answer = invoke(app, instances([rows[0] | {COLUMN.name: "ada@example.com"}]))
@@ -501,7 +501,7 @@ def test_refusals_are_logged_in_one_line_without_values(
 
 
 def test_a_failure_of_our_own_is_logged_in_one_line(
-    app: Starlette,
+    app: ASGIApp,
     rows: list[dict[str, Any]],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,

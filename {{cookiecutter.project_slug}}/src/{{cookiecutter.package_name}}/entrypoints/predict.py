@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,9 +24,8 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
         help="give rows that break the contract a reason instead of refusing the file",
     )
     options = parser.parse_args(arguments)
-    predictor = Predictor(options.model, threads=os.cpu_count() or 1)
     summary = score_file(
-        predictor, options.input, options.output, skip_invalid=options.skip_invalid
+        Predictor(options.model), options.input, options.output, skip_invalid=options.skip_invalid
     )
     for rule, rows in summary.broken.items():
         log.warning("%s: %d rows without a prediction", rule, rows)

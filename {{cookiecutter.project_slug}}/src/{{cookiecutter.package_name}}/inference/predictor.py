@@ -19,6 +19,7 @@ MODEL_FILE = "model.onnx"
 METADATA_FILE = "metadata.json"
 RECORD_SCHEMA = pl.Schema((column.name, column.polars_type) for column in contract.inputs(COLUMNS))
 FEATURES = [*NUMERIC, *CATEGORICAL]
+AS_IS = pl.QueryOptFlags.none()
 
 
 class Predictor:
@@ -28,8 +29,6 @@ class Predictor:
     ----------
     folder : pathlib.Path
         Holds `model.onnx` and `metadata.json`.
-    threads : int
-        Threads of one prediction.
 
     Raises
     ------
@@ -37,10 +36,10 @@ class Predictor:
         When a file is missing or broken, or the model was made for another contract.
     """
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
+    def __init__(self, folder: Path) -> None:
         self.metadata = _read_metadata(folder)
         self.threshold = float(self.metadata["threshold"])
-        self._session = _load(folder / MODEL_FILE, threads)
+        self._session = _load(folder / MODEL_FILE)
         self._batch = pl.DataFrame(schema=RECORD_SCHEMA)
         # Building the expressions costs more than running them on a few rows, so it is done once,
         # over a source that yields whatever batch is set at the time.
@@ -67,11 +66,7 @@ class Predictor:
             When the model gives something that is not a number.
         """
         self._batch = pl.DataFrame(rows, schema=RECORD_SCHEMA)
-        return _finite(
-            self.features(
-                self._plan.collect(engine="in-memory", optimizations=pl.QueryOptFlags.none())
-            )
-        )
+        return _finite(self.features(self._plan.collect(engine="in-memory", optimizations=AS_IS)))
 
     def frame(self, records: pl.DataFrame) -> np.ndarray:
         """Score a table of records.
@@ -96,8 +91,8 @@ class Predictor:
 
     def features(self, table: pl.DataFrame) -> np.ndarray:
         """Score a table that has the features already, such as `data/processed`."""
-        feed = {name: table[name].to_numpy().reshape(-1, 1) for name in NUMERIC}
-        feed |= {name: table[name].to_numpy().astype(object).reshape(-1, 1) for name in CATEGORICAL}
+        columns = {name: table.get_column(name).to_numpy() for name in FEATURES}
+        feed = {name: values.reshape(-1, 1) for name, values in columns.items()}
         probabilities = self._session.run(["probabilities"], feed)[0]
         return np.asarray(probabilities)[:, 1].astype(np.float64)
 
@@ -130,10 +125,11 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     return metadata
 
 
-def _load(path: Path, threads: int) -> ort.InferenceSession:
+def _load(path: Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
+    # On several threads the trees are added up in another order: the last digit of a probability
+    # would depend on the size of the batch and on the machine.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         session = ort.InferenceSession(
             path.read_bytes(), options, providers=["CPUExecutionProvider"]

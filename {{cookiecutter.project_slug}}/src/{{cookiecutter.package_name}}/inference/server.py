@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import ProjectError
 from .formats import FORMATS, Format, Prediction, Problem, RequestError, encode
@@ -35,7 +35,6 @@ LARGE_BODY = 256 * 1024
 BATCH = 1000
 LAST_REQUESTS_SECONDS = 1.0
 UTF8 = {b"charset=utf-8", b'charset="utf-8"', b"charset=us-ascii"}
-
 
 Waiting = tuple[Sequence[Any], asyncio.Future[list[float]]]
 
@@ -97,7 +96,12 @@ class Invocations:
         self._waiting.append((records, future))
         return future
 
-    def _score_waiting(self) -> None:
+    def _score_waiting(self, seen: int = 0) -> None:
+        loop = asyncio.get_running_loop()
+        if seen < len(self._waiting) < BATCH:
+            # Read what else has arrived before computing; nothing is waited for.
+            loop.call_soon(self._score_waiting, len(self._waiting))
+            return
         batch: list[Waiting] = []
         rows = 0
         while self._waiting and rows < BATCH:
@@ -106,7 +110,7 @@ class Invocations:
                 batch.append((records, future))
                 rows += len(records)
         if self._waiting:
-            asyncio.get_running_loop().call_soon(self._score_waiting)
+            loop.call_soon(self._score_waiting)
         self._score(batch)
 
     def _score(self, batch: Sequence[Waiting]) -> None:
@@ -124,16 +128,23 @@ class Invocations:
             future.set_result(list(islice(probabilities, len(records))))
 
 
-def create_app(predictor: Predictor) -> Starlette:
+def create_app(predictor: Predictor) -> ASGIApp:
     """Return the application that serves one model."""
-    app = Starlette(
+    invocations = Invocations(predictor)
+    routes = Starlette(
         routes=[
             Route("/ping", _ping, methods=["GET"]),
-            Route("/invocations", Invocations(predictor), methods=["POST"]),
+            Route("/invocations", invocations, methods=["POST"]),
         ],
         exception_handlers={HTTPException: _not_routed},
     )
-    app.router.redirect_slashes = False
+    routes.router.redirect_slashes = False
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # Middleware and routing would cost a fifth of the throughput.
+        direct = scope["path"] == "/invocations" and scope.get("method") == "POST"
+        await (invocations if direct else routes)(scope, receive, send)
+
     return app
 
 

@@ -1,0 +1,253 @@
+"""The server as a process: real records over HTTP, errors, load, and how it starts and stops."""
+
+import http.client
+import io
+import itertools
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+import polars as pl
+import pytest
+
+from {{ cookiecutter.package_name }}.entrypoints import serve
+from {{ cookiecutter.package_name }}.entrypoints.environment import Paths
+from {{ cookiecutter.package_name }}.inference import server
+from {{ cookiecutter.package_name }}.inference.predictor import Predictor
+
+Started = tuple[subprocess.Popen[bytes], str]
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path, known: pl.DataFrame) -> list[float]:
+    """The probability of each record."""
+    values: list[float] = Predictor(folder).frame(known).tolist()
+    return values
+
+
+def probability(response: httpx.Response) -> float:
+    """Read the answer to one record."""
+    assert response.status_code == 200, response.text
+    (prediction,) = response.json()["predictions"]
+    value: float = prediction["probability"]
+    return value
+
+
+def test_real_records_are_answered_in_each_form(
+    start: Callable[..., Started], known: pl.DataFrame, expected: list[float]
+) -> None:
+    _, url = start()
+    rows = known.to_dicts()
+    with httpx.Client(base_url=url) as client:
+        assert client.get("/ping").status_code == 200
+        as_json = client.post(
+            "/invocations", content=msgspec.json.encode({"instances": rows}), headers=JSON
+        )
+        as_lines = client.post(
+            "/invocations",
+            content=msgspec.json.Encoder().encode_lines(rows),
+            headers={"content-type": "application/jsonlines"},
+        )
+        as_csv = client.post(
+            "/invocations",
+            content=known.write_csv().encode(),
+            headers={"content-type": "text/csv; charset=utf-8"},
+        )
+    assert [each["probability"] for each in as_json.json()["predictions"]] == expected
+    lines = as_lines.text.splitlines()
+    assert [json.loads(line)["probability"] for line in lines] == expected
+    assert pl.read_csv(io.BytesIO(as_csv.content))["probability"].to_list() == expected
+
+
+def test_bad_requests_are_refused_and_the_connection_lives_on(
+    start: Callable[..., Started], bodies: list[bytes], expected: list[float]
+) -> None:
+    _, url = start()
+    cases: list[tuple[int, dict[str, Any]]] = [
+        (415, {"content": bodies[0]}),
+        (400, {"content": b"{", "headers": JSON}),
+        (422, {"content": b'{"instances": [{}]}', "headers": JSON}),
+        (413, {"content": b" " * (server.BODY_LIMIT + 1), "headers": JSON}),
+        (413, {"content": itertools.repeat(b" " * 2**20, 30), "headers": JSON}),
+    ]
+    with httpx.Client(base_url=url, limits=httpx.Limits(max_connections=1)) as client:
+        for status, request in cases:
+            response = client.post("/invocations", **request)
+            assert response.status_code == status
+            assert set(response.json()) == {"error", "violations"}
+            answer = client.post("/invocations", content=bodies[0], headers=JSON)
+            assert probability(answer) == expected[0]
+        assert client.get("/nowhere").status_code == 404
+        assert client.get("/invocations").status_code == 405
+
+
+def test_concurrent_clients_get_their_own_answers(
+    start: Callable[..., Started], bodies: list[bytes], expected: list[float]
+) -> None:
+    _, url = start()
+
+    def ask(part: int) -> list[float]:
+        with httpx.Client(base_url=url) as client:
+            return [
+                probability(client.post("/invocations", content=body, headers=JSON))
+                for body in bodies[part::16]
+            ]
+
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(ask, range(16)))
+    assert found == [expected[part::16] for part in range(16)]
+
+
+def test_a_slow_client_is_answered_and_holds_up_no_other(
+    start: Callable[..., Started], bodies: list[bytes], expected: list[float]
+) -> None:
+    _, url = start()
+    address = urlsplit(url)
+    assert address.hostname is not None
+    slow = http.client.HTTPConnection(address.hostname, address.port)
+    slow.putrequest("POST", "/invocations")
+    slow.putheader("content-type", "application/json")
+    slow.putheader("content-length", str(len(bodies[0])))
+    slow.endheaders()
+    with httpx.Client(base_url=url) as client:
+        for start_of_piece in range(0, len(bodies[0]), 100):
+            slow.send(bodies[0][start_of_piece : start_of_piece + 100])
+            answer = client.post("/invocations", content=bodies[1], headers=JSON)
+            assert probability(answer) == expected[1]
+    answer = json.loads(slow.getresponse().read())
+    assert answer["predictions"][0]["probability"] == expected[0]
+    slow.close()
+
+
+def test_a_large_request_leaves_ping_responsive(
+    start: Callable[..., Started], known: pl.DataFrame, expected: list[float]
+) -> None:
+    _, url = start()
+    rows = known.to_dicts() * 10
+    content = msgspec.json.encode({"instances": rows})
+    with ThreadPoolExecutor(1) as thread, httpx.Client(base_url=url, timeout=60) as client:
+        large = thread.submit(client.post, "/invocations", content=content, headers=JSON)
+        pings = 0
+        while not large.done():
+            assert client.get("/ping").status_code == 200
+            pings += 1
+    answers = large.result().json()["predictions"]
+    assert [each["probability"] for each in answers] == expected * 10
+    assert pings > 3
+
+
+def test_no_accepted_request_is_lost_on_sigterm(
+    start: Callable[..., Started], bodies: list[bytes], expected: list[float]
+) -> None:
+    process, url = start()
+    lost: list[Exception] = []
+    answered = threading.Semaphore(0)
+
+    def ask(part: int) -> int:
+        count = 0
+        with httpx.Client(base_url=url, timeout=30) as client:
+            for index in itertools.cycle(range(part, len(bodies), 8)):
+                try:
+                    response = client.post("/invocations", content=bodies[index], headers=JSON)
+                except httpx.ConnectError:
+                    return count
+                except httpx.HTTPError as error:
+                    lost.append(error)
+                    return count
+                assert probability(response) == expected[index]
+                count += 1
+                answered.release()
+        raise AssertionError
+
+    with ThreadPoolExecutor(8) as threads:
+        counts = [threads.submit(ask, part) for part in range(8)]
+        for _ in range(400):
+            answered.acquire(timeout=30)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert lost == []
+    assert sum(count.result() for count in counts) >= 400
+
+
+def test_a_request_that_is_still_being_sent_is_answered_after_sigterm(
+    start: Callable[..., Started], bodies: list[bytes], expected: list[float]
+) -> None:
+    process, url = start()
+    address = urlsplit(url)
+    assert address.hostname is not None
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+    connection.putrequest("POST", "/invocations")
+    connection.putheader("content-type", "application/json")
+    connection.putheader("content-length", str(len(bodies[0])))
+    connection.endheaders()
+    connection.send(bodies[0][:50])
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(2)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/ping")
+    connection.send(bodies[0][50:])
+    answer = json.loads(connection.getresponse().read())
+    assert answer["predictions"][0]["probability"] == expected[0]
+    assert process.wait(30) == 0
+
+
+def test_a_killed_server_starts_again_on_its_port(
+    start: Callable[..., Started], bodies: list[bytes], expected: list[float]
+) -> None:
+    process, url = start()
+    with httpx.Client(base_url=url) as client:
+        client.get("/ping")
+        process.kill()
+        process.wait()
+        with pytest.raises(httpx.HTTPError):
+            client.get("/ping")
+        start(urlsplit(url).port)
+        answer = client.post("/invocations", content=bodies[0], headers=JSON)
+    assert probability(answer) == expected[0]
+
+
+def refused(*arguments: object) -> str:
+    """Start a server that cannot start, and return what it says."""
+    command = [sys.executable, "-m", serve.__name__, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_a_missing_or_broken_model_ends_in_one_line(folder: Path, tmp_path: Path) -> None:
+    assert refused("--model", tmp_path).startswith(f"error: {tmp_path / 'metadata.json'}")
+    (tmp_path / "metadata.json").write_bytes((folder / "metadata.json").read_bytes())
+    (tmp_path / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:1000])
+    message = refused("--model", tmp_path)
+    assert message.startswith(f"error: {tmp_path / 'model.onnx'}: not a model")
+    assert len(message.splitlines()) == 1
+
+
+def test_a_port_in_use_ends_in_one_line(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        message = refused("--model", folder, "--port", port)
+    assert message.startswith(f"error: 127.0.0.1:{port}: cannot listen there")
+    assert len(message.splitlines()) == 1
+
+
+def test_a_port_that_cannot_be_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        serve.main(Paths(tmp_path), ["--port", "70000"])
+    assert caught.value.code == 2
+    assert "70000 is not a port" in capsys.readouterr().err

@@ -1,0 +1,136 @@
+"""From ingested records to predictions: the API in process, and files, with a trained model."""
+
+import asyncio
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import polars as pl
+import pytest
+from sklearn.pipeline import Pipeline
+
+from {{ cookiecutter.package_name }} import contract
+from {{ cookiecutter.package_name }}.entrypoints import predict
+from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
+from {{ cookiecutter.package_name }}.entrypoints.environment import Paths
+from {{ cookiecutter.package_name }}.errors import ContractError
+from {{ cookiecutter.package_name }}.inference.predictor import Predictor
+from {{ cookiecutter.package_name }}.inference.server import create_app
+from {{ cookiecutter.package_name }}.preprocessing.features import features
+from {{ cookiecutter.package_name }}.schema import COLUMNS
+from {{ cookiecutter.package_name }}.training.export import to_onnx
+from {{ cookiecutter.package_name }}.training.train import fit
+
+INPUTS = [column.name for column in contract.inputs(COLUMNS)]
+TYPES = ("application/json", "application/jsonlines", "text/csv")
+
+
+@pytest.fixture(scope="module")
+def model(config: Configuration, windows: dict[str, pl.DataFrame]) -> Pipeline:
+    """A trained model."""
+    return fit(windows["train"], config.model, config.seed)
+
+
+@pytest.fixture(scope="module")
+def where(model: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """A repository that holds the exported model."""
+    where = Paths(tmp_path_factory.mktemp("repository"))
+    where.models.mkdir()
+    (where.models / "model.onnx").write_bytes(to_onnx(model))
+    metadata = {"contract_version": contract.version(COLUMNS), "threshold": 0.25}
+    (where.models / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    return where
+
+
+@pytest.fixture(scope="module")
+def sample(records: pl.DataFrame) -> pl.DataFrame:
+    """Real records from all over the sample."""
+    return records.sample(min(1500, records.height), seed=0)
+
+
+def post(where: Paths, content: bytes, content_type: str) -> httpx.Response:
+    """Ask the application for predictions."""
+
+    async def sent() -> httpx.Response:
+        transport = httpx.ASGITransport(create_app(Predictor(where.models)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            headers = {"content-type": content_type}
+            return await client.post("/invocations", content=content, headers=headers)
+
+    return asyncio.run(sent())
+
+
+def body(table: pl.DataFrame, content_type: str) -> bytes:
+    """Write records as a request."""
+    rows = table.select(INPUTS).to_dicts()
+    if content_type == "application/json":
+        return msgspec.json.encode({"instances": rows})
+    if content_type == "application/jsonlines":
+        return msgspec.json.Encoder().encode_lines(rows)
+    return table.select(INPUTS[::-1]).write_csv(line_terminator="\r\n").encode()
+
+
+def answers(response: httpx.Response) -> list[dict[str, Any]]:
+    """Read predictions, whatever their form."""
+    assert response.status_code == 200, response.text
+    content_type = response.headers["content-type"]
+    if content_type == "application/json":
+        found: list[dict[str, Any]] = response.json()["predictions"]
+        return found
+    if content_type == "application/jsonlines":
+        return [json.loads(line) for line in response.text.splitlines()]
+    return pl.read_csv(io.BytesIO(response.content)).to_dicts()
+
+
+@pytest.mark.parametrize("content_type", TYPES)
+def test_a_record_sent_is_scored_as_the_trained_model_scores_its_features(
+    where: Paths, model: Pipeline, sample: pl.DataFrame, content_type: str
+) -> None:
+    expected = model.predict_proba(features(sample.lazy()).collect())[:, 1]
+    found = answers(post(where, body(sample, content_type), content_type))
+    assert [each["probability"] for each in found] == pytest.approx(expected.tolist(), abs=1e-5)
+    assert [each["label"] for each in found] == [int(each["probability"] >= 0.25) for each in found]
+
+
+def test_the_three_forms_give_the_same_answers(where: Paths, sample: pl.DataFrame) -> None:
+    found = [answers(post(where, body(sample, each), each)) for each in TYPES]
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_file_is_scored_as_requests_are(
+    where: Paths, sample: pl.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sample.write_parquet(tmp_path / "records.parquet")
+    with caplog.at_level("INFO"):
+        predict.main(where, [str(tmp_path / "records.parquet"), str(tmp_path / "scored.csv")])
+    assert caplog.messages == [f"{sample.height} rows written to {tmp_path / 'scored.csv'}"]
+    scored = pl.read_csv(tmp_path / "scored.csv").select("probability", "label").to_dicts()
+    assert scored == answers(post(where, body(sample, TYPES[0]), TYPES[0]))
+
+
+def test_rows_that_break_the_contract_stop_a_file_or_are_skipped_aloud(
+    where: Paths, sample: pl.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    required = next(column for column in contract.inputs(COLUMNS) if not column.nullable)
+    empty = pl.lit(None, required.polars_type).alias(required.name)
+    pl.concat([sample, sample.head(2).with_columns(empty)]).write_parquet(tmp_path / "in.parquet")
+    arguments = [str(tmp_path / "in.parquet"), str(tmp_path / "out.parquet")]
+    rule = f"{required.name} {required.rule}: 2 rows"
+    with pytest.raises(ContractError) as caught:
+        predict.main(where, arguments)
+    assert rule in str(caught.value)
+    predict.main(where, [*arguments, "--skip-invalid"])
+    assert f"{rule} without a prediction" in caplog.messages
+    assert pl.read_parquet(tmp_path / "out.parquet")["probability"].null_count() == 2
+
+
+def test_a_broken_record_among_good_ones_is_named(where: Paths, sample: pl.DataFrame) -> None:
+    rows = sample.select(INPUTS).to_dicts()
+    rows[7] |= {INPUTS[0]: ["no such value"]}
+    response = post(where, msgspec.json.encode({"instances": rows}), TYPES[0])
+    assert response.status_code == 422
+    (found,) = response.json()["violations"]
+    assert (found["record"], found["field"]) == (7, INPUTS[0])
