@@ -168,6 +168,7 @@ def page(table: str, bench: Bench, rounds: int, load: float) -> str:
 Written by `make benchmark` on {datetime.now(UTC):%Y-%m-%d}: {machine}, \
 Python {platform.python_version()}; load average {load:.2f} at the start.
 Figures are the median, with the lowest and the highest in brackets; the contenders take turns.
+The last column is above 1 where ml-ready is the better one.
 
 {table}
 

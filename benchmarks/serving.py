@@ -213,8 +213,9 @@ def _load(wrk: Command, server: Server, connections: str, seconds: int) -> dict[
     done = subprocess.run(
         [*wrk, *amount, *script], check=False, capture_output=True, text=True, timeout=120
     )
-    if errors := re.findall("Non-2xx.+|Socket errors.+|unable.+", done.stdout + done.stderr):
-        raise MeasureError(f"wrk with {connections}: {errors[0]}")
+    errors = re.findall("Non-2xx.+|Socket errors.+", done.stdout)
+    if done.returncode or errors:
+        raise MeasureError(f"wrk with {connections}: {(errors or [done.stderr])[0]}")
     figures = {THROUGHPUT: float(re.findall(r"Requests/sec: +([\d.]+)", done.stdout)[0])}
     for name, percentile in ((P50, "50"), (P99, "99")):
         [(figure, unit)] = re.findall(rf" {percentile}% +([\d.]+)(us|ms|s)\b", done.stdout)

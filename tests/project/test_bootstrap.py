@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,7 @@ import pytest
 
 TEMPLATE = Path(__file__).parents[2] / "{{cookiecutter.project_slug}}"
 NOWHERE = "http://127.0.0.1:9"
+WORD = uuid.uuid4().hex
 PYPROJECT = """\
 [project]
 name = "late-trains"
@@ -411,16 +413,16 @@ def test_active_environment_and_personal_settings_lead_nowhere_else(clone: Clone
 
 
 def test_credentials_of_the_index_work_and_never_show(fresh: Clone, wheels: Path) -> None:
-    index = Index(wheels, credentials="ann@team:s3cr/et word")
-    fresh.env["PIP_INDEX_URL"] = index.url.replace("//", "//ann%40team:s3cr%2Fet%20word@")
+    index = Index(wheels, credentials=f"ann@team:{WORD}/ {WORD}")
+    fresh.env["PIP_INDEX_URL"] = index.url.replace("//", f"//ann%40team:{WORD}%2F%20{WORD}@")
     done = fresh.bootstrap("--verbose")
     index.stop()
     assert done.status == 0, done
     assert any("poetry-2.5.1" in path for path in index.asked)
     assert any("timetable" in path for path in index.asked)
-    assert "s3cr" not in done.output
+    assert WORD not in done.output
     for path in files_of(fresh.root):
-        assert b"s3cr" not in path.read_bytes(), path
+        assert WORD.encode() not in path.read_bytes(), path
 
 
 @pytest.mark.parametrize(
@@ -497,12 +499,12 @@ def test_unknown_certificate_is_named(clone: Clone, https_index: tuple[Index, Pa
 
 
 def test_wrong_credentials_are_named(clone: Clone, wheels: Path) -> None:
-    index = Index(wheels, credentials="ann:right")
-    clone.env["PIP_INDEX_URL"] = index.url.replace("//", "//ann:wr0ng@")
+    index = Index(wheels, credentials=f"ann:{WORD}")
+    clone.env["PIP_INDEX_URL"] = index.url.replace("//", f"//ann:{WORD[::-1]}@")
     done = clone.bootstrap()
     index.stop()
     assert "127.0.0.1 refuses access: put valid credentials into PIP_INDEX_URL" in done.error
-    assert "wr0ng" not in done.output
+    assert WORD[::-1] not in done.output
 
 
 @pytest.mark.parametrize("has_poetry", [False, True])
@@ -613,12 +615,12 @@ def test_outdated_lock_is_mended_by_the_command_that_is_named(clone: Clone) -> N
 
 def test_broken_configuration_of_pip_is_named_without_credentials(clone: Clone) -> None:
     broken = clone.root / "pip.conf"
-    broken.write_text("[global]\nindex-url http://ann:s3cret@127.0.0.1\n")
+    broken.write_text(f"[global]\n= http://ann:{WORD}@127.0.0.1\n")
     clone.env["PIP_CONFIG_FILE"] = str(broken)
     error = clone.bootstrap().error
     assert str(broken) in error
     assert ": mend that, then run " in error
-    assert "s3cret" not in error
+    assert WORD not in error
 
 
 def test_missing_lock_is_named(clone: Clone) -> None:

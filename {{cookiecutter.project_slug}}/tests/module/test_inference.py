@@ -512,7 +512,7 @@ def test_a_failure_of_our_own_is_logged_in_one_line(
     monkeypatch.setattr(Predictor, "records", failing)
     problem(invoke(app, instances(rows[:1])), 500)
     (message,) = caplog.messages
-    assert message.startswith("500 ValueError in failing:")
+    assert message.startswith("500 ValueError (failing:")
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def _explained(records: Sequence[Any], *, strict: bool = True) -> RequestError:
             msgspec.convert(record, Record, strict=strict)
         except msgspec.ValidationError:
             broken += 1
-            if len(found) < LISTED:
+            if len(found) <= LISTED:
                 found += [
                     Violation(index, _shown(field), _shown(value), rule)
                     for field, value, rule in contract.violations(record, COLUMNS, strict=strict)

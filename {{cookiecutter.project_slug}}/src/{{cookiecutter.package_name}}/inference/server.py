@@ -74,8 +74,10 @@ class Invocations:
             log.warning("%d %s", error.status, error)
             status, answer = error.status, encode(error.problem)
         except Exception as error:
+            # Only messages of our own are known to hold no values of the record.
+            said = str(error) if isinstance(error, ProjectError) else type(error).__name__
             place = traceback.extract_tb(error.__traceback__)[-1]
-            log.error("500 %s in %s:%s", type(error).__name__, place.name, place.lineno)
+            log.error("500 %s (%s:%s)", said, place.name, place.lineno)
             status, answer = 500, encode(Problem("the model could not score these records"))
         length = b"%d" % len(answer)
         described = [(b"content-type", content_type), (b"content-length", length)]
