@@ -16,6 +16,8 @@ TESTED = {
     "make demo": "test_one_command_leads_from_a_clone_to_a_prediction",
     "make bake": "test_make_bake_passes_its_answers_on",
     "make test": "what runs at this moment: it would run itself without end",
+    "make": "test_make_alone_lists_the_commands",
+    "python3 bootstrap.py": "test_readme.py, in a baked project",
 }
 
 
@@ -47,7 +49,7 @@ def test_one_command_leads_from_a_clone_to_a_prediction(template: Project, demo:
     assert Path(found["project"]) == template.root.with_name("flight-delays")
     assert "Gate passed" in Path(found["report"]).read_text()
     metrics = json.loads((Path(found["project"]) / "reports/metrics.json").read_text())
-    assert f"{metrics['test']['roc_auc']:.5f}" in demo
+    assert f"{metrics['test']['roc_auc']:.3f}" in demo
 
 
 def test_a_step_of_the_demo_that_fails_stops_it_with_its_message(
@@ -67,6 +69,11 @@ def test_make_bake_passes_its_answers_on(template: Project, demo: str) -> None:
     baked = template.root.with_name("late-trains")
     assert (baked / "README.md").read_text().startswith("# Late Trains\n")
     assert "python3 bootstrap.py" in said
+
+
+def test_make_alone_lists_the_commands(template: Project) -> None:
+    said = template.does("make", activated=False)
+    assert all(f"{name} " in said for name in ("bake", "demo", "test", "benchmark"))
 
 
 def test_every_command_of_the_readme_is_tested(user: dict[str, str], tmp_path: Path) -> None:
