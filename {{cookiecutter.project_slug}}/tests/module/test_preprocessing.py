@@ -59,7 +59,7 @@ ANY_RECORD = st.fixed_dictionaries({column.name: values(column) for column in IN
 def test_features_of_any_admitted_record_are_complete(rows: list[dict[str, Any]]) -> None:
     frame = features(pl.DataFrame(rows, schema=TYPES).lazy()).collect()
     assert frame.height == len(rows)
-    assert frame.select(CATEGORICAL).null_count().sum_horizontal().item() == 0
+    assert not any(frame[name].null_count() for name in CATEGORICAL)
     for name in NUMERIC:
         assert frame[name].drop_nulls().is_finite().all()
 
