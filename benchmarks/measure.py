@@ -176,12 +176,11 @@ def timed(command: Command, folder: Path, **variables: str) -> float:
 
 def failure(command: Command, code: int, output: str) -> str:
     """Say in a line that a command failed, with the last thing that it said."""
+    name = Path(command[0]).name
     if code == -signal.SIGKILL:
-        return f"`{Path(command[0]).name}` was killed: out of memory, or {SECONDS_LIMIT:.0f} s over"
+        return f"`{name}` was killed: out of memory, or it ran for more than {SECONDS_LIMIT:.0f} s"
     last = (output.strip().splitlines() or ["nothing"])[-1]
-    return (
-        f"`{Path(command[0]).name} {shlex.join(map(str, command[1:]))}` ended with {code}: {last}"
-    )
+    return f"`{shlex.join([name, *map(str, command[1:])])}` ended with {code}: {last}"
 
 
 def free_port() -> int:
