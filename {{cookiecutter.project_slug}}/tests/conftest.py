@@ -1,13 +1,15 @@
 """The rules of the tiers: the folder is the marker, unit and module tests reach nothing outside."""
 
+import json
 import os
 from pathlib import Path
 
 import polars as pl
 import pytest
 from pytest_socket import disable_socket, enable_socket
+from sklearn.pipeline import Pipeline
 
-from {{ cookiecutter.package_name }}.contract import check
+from {{ cookiecutter.package_name }}.contract import check, version
 from {{ cookiecutter.package_name }}.entrypoints.configure import (
     Configuration,
     configuration,
@@ -17,6 +19,8 @@ from {{ cookiecutter.package_name }}.preprocessing.features import features, tar
 from {{ cookiecutter.package_name }}.preprocessing.ingest import join, read
 from {{ cookiecutter.package_name }}.preprocessing.split import split
 from {{ cookiecutter.package_name }}.schema import COLUMNS
+from {{ cookiecutter.package_name }}.training.export import to_onnx
+from {{ cookiecutter.package_name }}.training.train import fit
 
 TIERS = ("unit", "module", "integration", "e2e")
 ISOLATED = ("unit", "module")
@@ -80,6 +84,23 @@ def records(config: Configuration) -> pl.DataFrame:
 def windows(config: Configuration, records: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Features and target of the sample, split in time."""
     return split(target(features(records.lazy())).collect(), config.data.split)
+
+
+@pytest.fixture(scope="session")
+def model(config: Configuration, windows: dict[str, pl.DataFrame]) -> Pipeline:
+    """A trained model."""
+    return fit(windows["train"], config.model, config.seed)
+
+
+@pytest.fixture(scope="session")
+def folder(model: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the exported model."""
+    folder = tmp_path_factory.mktemp("exported") / "models"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(to_onnx(model))
+    metadata = {"contract_version": version(COLUMNS), "threshold": 0.25}
+    (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    return folder
 
 
 def _tier(path: Path) -> str | None:

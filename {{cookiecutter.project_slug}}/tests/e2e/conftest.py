@@ -1,6 +1,5 @@
-"""A trained model, and the server as a process of its own."""
+"""The server as a process of its own, what it is asked, and what it has to answer."""
 
-import json
 import re
 import signal
 import subprocess
@@ -8,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -15,27 +15,10 @@ import pytest
 
 from {{ cookiecutter.package_name }} import contract
 from {{ cookiecutter.package_name }}.entrypoints import serve
-from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
+from {{ cookiecutter.package_name }}.inference.predictor import Predictor
 from {{ cookiecutter.package_name }}.schema import COLUMNS
-from {{ cookiecutter.package_name }}.training.export import to_onnx
-from {{ cookiecutter.package_name }}.training.train import fit
 
 Started = tuple[subprocess.Popen[bytes], str]
-
-
-@pytest.fixture(scope="session")
-def folder(
-    config: Configuration,
-    windows: dict[str, pl.DataFrame],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """A folder with a trained model."""
-    folder = tmp_path_factory.mktemp("models")
-    model = fit(windows["train"], config.model, config.seed)
-    (folder / "model.onnx").write_bytes(to_onnx(model))
-    metadata = {"contract_version": contract.version(COLUMNS), "threshold": 0.25}
-    (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +32,13 @@ def known(records: pl.DataFrame) -> pl.DataFrame:
 def bodies(known: pl.DataFrame) -> list[bytes]:
     """A JSON request with one record for each of them."""
     return [msgspec.json.encode({"instances": [row]}) for row in known.to_dicts()]
+
+
+@pytest.fixture(scope="session")
+def expected(folder: Path, known: pl.DataFrame) -> list[Any]:
+    """The probability of each of them, whatever else is in its batch: not equal to the last bit."""
+    scored = Predictor(folder).frame(known).tolist()
+    return [pytest.approx(probability, abs=1e-6) for probability in scored]
 
 
 @pytest.fixture
