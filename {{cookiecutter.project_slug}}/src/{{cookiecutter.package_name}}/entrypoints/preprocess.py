@@ -17,7 +17,7 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     """Make features and cut the windows."""
     config = configuration(where, overrides)
     records = ingest.read(where.raw / "records.parquet")
-    table = target(features(records.lazy())).collect()
+    table = target(features(records.lazy())).collect(engine="streaming")
     if table.height < records.height:
         log.info("%d records dropped: their outcome is unknown", records.height - table.height)
     windows = split(table, config.data.split)
