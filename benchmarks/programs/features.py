@@ -41,7 +41,9 @@ def with_polars(package: str) -> Any:
 
     module = importlib.import_module(f"{package}.preprocessing.features")
     kept = [*module.NUMERIC, *module.CATEGORICAL]
-    return lambda records: module.features(pl.scan_parquet(records)).select(kept).collect(engine="streaming")
+    return lambda records: (
+        module.features(pl.scan_parquet(records)).select(kept).collect(engine="streaming")
+    )
 
 
 def with_pandas(_: str) -> Any:
