@@ -8,7 +8,7 @@ PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 INSTALLED := .venv/.installed-by-make
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@awk -F ':.*## ' '/^[a-z]*:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 bake: $(INSTALLED) ## ask the questions and make a project beside this folder (ARGS='--no-input -o DIR project_name=…')
 	@.venv/bin/cookiecutter "$(CURDIR)" --output-dir "$(CURDIR)/.." $(ARGS)
@@ -29,7 +29,7 @@ benchmark: $(INSTALLED) ## speed against peers, as a table
 lock: $(INSTALLED) ## refresh the project's poetry.lock
 	@.venv/bin/python scripts/refresh_lock.py $(ARGS)
 
-sample: $(INSTALLED) ## draw the project's data sample anew
+sample: $(INSTALLED) ## draw the project's data sample anew and compare (ARGS=--write replaces it)
 	@.venv/bin/python scripts/draw_sample.py $(ARGS)
 
 snapshot: $(INSTALLED) ## accept the present tree of a bake as the expected one

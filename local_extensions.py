@@ -28,8 +28,8 @@ MARKUP = re.compile(r"[\\`*_\[\]<>&#|~$]|^[-+=]")
 MODULES = frozenset(
     "a1_coverage antlr4 attr databricks dateutil dotenv flufl git google graphql hydra importlinter"
     " jupyter lightgbm markdown_it mpl_toolkits mypyc opentelemetry optuna public py"
-    " pydevd_plugins pylab pyspark rpds ruamel sagemaker sklearn torch validate xdist xgboost yaml"
-    " zc".split()
+    " pip pkg_resources pydevd_plugins pylab pyspark rpds ruamel sagemaker setuptools sklearn torch"
+    " validate xdist xgboost yaml zc".split()
 )
 # Modules of the standard library in one of 3.11 to 3.14 that the running Python may lack.
 STDLIB = sys.stdlib_module_names | frozenset(
@@ -161,6 +161,16 @@ RULES: dict[str, tuple[Callable[[str], bool], str]] = {
         " no suffix -s3alias, --ol-s3, .mrap, --x-s3, --table-s3",
     ),
 }
+
+
+def _is_one_of(choices: list[str]) -> Callable[[str], bool]:
+    return lambda text: text in choices
+
+
+# cookiecutter checks choices on the command line, not those of a replayed answer.
+for _name, _choices in json.loads((TEMPLATE / "cookiecutter.json").read_text("utf-8")).items():
+    if isinstance(_choices, list) and not _name.startswith("_"):
+        RULES[_name] = (_is_one_of(_choices), f"one of {', '.join(_choices)}")
 
 
 def problems(answers: Mapping[str, Any]) -> list[str]:

@@ -41,7 +41,8 @@ def make_first_commit() -> str:
     ):
         done = subprocess.run([*git, *arguments], env=isolated, capture_output=True, text=True)
         if done.returncode:
-            return f"`git {arguments[0]}` said: {done.stderr.strip().splitlines()[-1]}"
+            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            return f"`git {arguments[0]}` said: {said[-1]}"
     return ""
 
 

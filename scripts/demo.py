@@ -66,20 +66,20 @@ def python_here(tool: str) -> Path:
     return Path(sys.executable).with_name(tool)
 
 
-def run(command: Sequence[str | Path], folder: Path) -> None:
-    """Run a step; stop with its exit code when it fails."""
-    done = subprocess.run(command, cwd=folder, check=False)
+def run(command: Sequence[str | Path], folder: Path, *, capture: bool = False) -> str:
+    """Run a step and return what it printed if captured; stop with its exit code when it fails."""
+    output = subprocess.PIPE if capture else None
+    done = subprocess.run(command, cwd=folder, check=False, stdout=output, text=True)
     if done.returncode:
         names = " ".join(map(str, command))
         print(f"\nThis step failed: {names}\nIts message stands above.", file=sys.stderr)
         sys.exit(done.returncode)
+    return done.stdout or ""
 
 
 def ask(project: Path, python: Path) -> None:
     """Serve the model, send it a real flight, print the answer, stop the server."""
-    flight = subprocess.run(
-        [python, "-c", FLIGHT], cwd=project, check=True, capture_output=True, text=True
-    ).stdout
+    flight = run([python, "-c", FLIGHT], project, capture=True)
     body = json.dumps({"instances": [json.loads(flight)]}).encode()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -102,7 +102,8 @@ def ask(project: Path, python: Path) -> None:
 
 def wait(address: str, server: subprocess.Popen[bytes]) -> None:
     """Wait until the server answers, or stop when it ended or takes more than 30 seconds."""
-    for _ in range(300):
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
         if server.poll() is not None:
             sys.exit("The server ended before it answered; its message stands above.")
         try:

@@ -55,7 +55,7 @@ def main() -> None:
         if names and not write:
             raise SystemExit(
                 f"draw_sample.py: redrawn, {', '.join(names)} differs from the shipped sample: "
-                "if the change is meant, run `python scripts/draw_sample.py --write`"
+                "if the change is meant, run `make sample ARGS=--write`"
             )
         for name in names:
             (SAMPLE / name).unlink(missing_ok=True)

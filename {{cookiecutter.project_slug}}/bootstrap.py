@@ -185,7 +185,7 @@ def unpack_pip(folder: Path) -> None:
 
 @functools.cache
 def environment() -> dict[str, str]:
-    """Environment of pip, Poetry and pre-commit: pip's index and certificates count for all.
+    """Environment of pip, Poetry and pre-commit: pip's index and certificate count for all.
 
     Many indexes serve the simple API only, hence the mirror plugin instead of Poetry's client.
     """

@@ -93,8 +93,10 @@ class Shell:
         return output.read_text()
 
     def knows(self, code: str) -> bool:
-        """Whether the first word is a command here."""
+        """Whether the first word is a command here, or must be one: words, but no expression."""
         first = (code.split() or [""])[0]
+        if re.fullmatch(r"[a-z][a-z0-9.-]* .+", code):
+            return True
         return bool(self._ask(f"type -t -- '{first}' || echo", 10)) if "'" not in first else False
 
     def start(self, command: str, address: str, seconds: float = 60) -> "Running":

@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from scripts import refresh_lock
-from tests.conftest import TEMPLATE
+from tests.conftest import TEMPLATE, as_cloned
 from tests.project.conftest import Project
 from tests.project.readme import Shell, steps
 
@@ -18,6 +17,8 @@ TESTED = {
     "make test": "what runs at this moment: it would run itself without end",
     "make": "test_make_alone_lists_the_commands",
     "python3 bootstrap.py": "test_readme.py, in a baked project",
+    "cookiecutter PATH_OF_THIS_FOLDER": "tests/render/test_command_line.py",
+    "cruft create": "tests/render/test_command_line.py",
 }
 
 
@@ -25,11 +26,7 @@ TESTED = {
 def template(user: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A clone of this repository as it stands, with what is not committed yet."""
     folder = tmp_path_factory.mktemp("demo") / "cookiecutter-ml-ready"
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.check_output(listed, cwd=TEMPLATE, text=True).split("\0")[:-1]:
-        if (TEMPLATE / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(TEMPLATE / name, folder / name)
+    shutil.copytree(as_cloned(), folder)
     return Project(folder, user)
 
 
@@ -68,6 +65,7 @@ def test_make_bake_passes_its_answers_on(template: Project, demo: str) -> None:
     said = template.does(f'make bake ARGS="--no-input {answers}"', activated=False)
     baked = template.root.with_name("late-trains")
     assert (baked / "README.md").read_text().startswith("# Late Trains\n")
+    assert (baked / "LICENSE").read_text().startswith("MIT License\n")
     assert "python3 bootstrap.py" in said
 
 

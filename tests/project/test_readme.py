@@ -70,7 +70,7 @@ def test_the_flight_of_the_readme_gets_a_probability_and_a_label(said: dict[str,
 
 
 def test_every_record_of_the_file_is_scored(said: dict[str, str], installed: Project) -> None:
-    assert answer(said, "poe predict") is not None
+    assert "rows written to predictions.parquet" in answer(said, "poe predict")
     scored = pl.read_parquet(installed.root / "predictions.parquet")
     assert scored.height == pl.read_parquet(installed.root / "data/raw/records.parquet").height
     assert scored["probability"].is_between(0, 1).all()

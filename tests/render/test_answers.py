@@ -35,6 +35,8 @@ GOOD = {
     "author_email": "ada@example.com",
     "data_science_team": "@example/data-science",
     "deployment_team": "@example/deployment",
+    "license": "MIT",
+    "python_version": "3.13",
     "aws_region": "eu-central-1",
     "artifact_bucket": "",
 }
@@ -202,6 +204,8 @@ REFUSED = {
         "@o/t/u",
     ],
     "deployment_team": ["@" + "o" * 40 + "/t", "@o/-t", "@o/t\n"],
+    "license": ["", "GPL", "mit"],
+    "python_version": ["3.10", "3"],
     "aws_region": ["", "eu", "eu-central", "EU-central-1", "eu-central-1a", "eu_central_1"],
     "artifact_bucket": [
         *("ab", "b" * 64, "Bucket", "a_b", "-ab", "ab-", ".ab", "a..b", "192.168.0.1", "s3://abc"),
@@ -229,12 +233,11 @@ def test_jinja_is_refused_in_every_answer(name: str, value: str) -> None:
     ]
 
 
-def test_every_free_answer_has_a_rule_and_every_question_a_prompt() -> None:
-    questions = {name: default for name, default in DEFAULTS.items() if not name.startswith("_")}
-    free = {name for name, default in questions.items() if isinstance(default, str)}
-    assert free == local_extensions.RULES.keys() == GOOD.keys()
+def test_every_question_has_a_rule_and_a_prompt() -> None:
+    questions = [name for name in DEFAULTS if not name.startswith("_")]
+    assert {*questions} == local_extensions.RULES.keys() == GOOD.keys()
     prompts = DEFAULTS["__prompts__"]
-    assert prompts.keys() == questions.keys()
+    assert [*prompts] == questions
     # rich takes what stands in square brackets for markup and drops it.
     assert "[" not in "".join(str(prompt) for prompt in prompts.values())
     assert list(DEFAULTS)[len(questions)] == "__year", "the last answer must be followed by a text"
@@ -253,8 +256,7 @@ def by_config_file(folder: Path, answers: dict[str, Any]) -> list[str]:
 
 
 def by_replay_file(folder: Path, answers: dict[str, Any]) -> list[str]:
-    choices = {"license": "MIT", "python_version": "3.13", "_extensions": DEFAULTS["_extensions"]}
-    context = {"cookiecutter": GOOD | choices | answers}
+    context = {"cookiecutter": GOOD | {"_extensions": DEFAULTS["_extensions"]} | answers}
     (folder / "replay.json").write_text(json.dumps(context))
     return ["--replay-file", str(folder / "replay.json")]
 

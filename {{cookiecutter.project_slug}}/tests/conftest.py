@@ -2,33 +2,38 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
-from pytest_socket import disable_socket, enable_socket
+from pytest_socket import SocketBlockedError, disable_socket, enable_socket
 from sklearn.pipeline import Pipeline
 
-from {{ cookiecutter.package_name }}.contract import check, version
+from {{ cookiecutter.package_name }}.contract import version
+from {{ cookiecutter.package_name }}.entrypoints import ingest, preprocess
 from {{ cookiecutter.package_name }}.entrypoints.configure import (
     Configuration,
     configuration,
 )
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths
-from {{ cookiecutter.package_name }}.preprocessing.features import features, target
-from {{ cookiecutter.package_name }}.preprocessing.ingest import join, read
-from {{ cookiecutter.package_name }}.preprocessing.split import split
 from {{ cookiecutter.package_name }}.schema import COLUMNS
 from {{ cookiecutter.package_name }}.training.export import to_onnx
-from {{ cookiecutter.package_name }}.training.train import fit
+from {{ cookiecutter.package_name }}.training.model import fit
 
 TIERS = ("unit", "module", "integration", "e2e")
 ISOLATED = ("unit", "module")
-ROOT = Path(__file__).parents[1]
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register a marker a tier, insist on random order, and forget the AWS credentials."""
+    """Register a marker a tier, refuse what breaks a rule, and forget the AWS credentials."""
+    for path in [*FOLDER.rglob("test_*.py"), *FOLDER.rglob("*_test.py")]:
+        if _tier(path) is None:
+            tiers = ", ".join(f"tests/{tier}" for tier in TIERS)
+            name = path.relative_to(ROOT).as_posix()
+            raise pytest.UsageError(f"{name} is in none of the tiers: move it to one of {tiers}.")
     for tier in TIERS:
         config.addinivalue_line("markers", f"{tier}: tests/{tier}")
     if not (config.pluginmanager.hasplugin("randomly") and config.option.randomly_reorganize):
@@ -42,14 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by its folder; refuse one that belongs to no tier."""
+    """Mark each test by its folder."""
     for item in items:
-        tier = _tier(item.path)
-        if tier is None:
-            raise pytest.UsageError(
-                f"{item.nodeid} is in none of the tiers: move it to tests/{', tests/'.join(TIERS)}."
-            )
-        item.add_marker(tier)
+        item.add_marker(_tier(item.path) or "")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -57,6 +57,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Close the network to unit and module tests, before their fixtures run."""
     if _tier(item.path) in ISOLATED:
         disable_socket(allow_unix_socket=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Say where a test that needs the network belongs."""
+    try:
+        yield
+    except SocketBlockedError as error:
+        raise RuntimeError(
+            f"tests/{_tier(item.path)} reaches no network: use what lies in memory or in tmp_path, "
+            "or move this test to tests/integration."
+        ) from error
 
 
 @pytest.hookimpl(trylast=True)
@@ -74,16 +86,13 @@ def config() -> Configuration:
 @pytest.fixture(scope="session")
 def records(config: Configuration) -> pl.DataFrame:
     """The records of the sample, joined and checked."""
-    source = ROOT / config.source
-    others = [(declared, read(source / declared.table)) for declared in config.data.joins]
-    joined = join(read(source / config.data.table), others)
-    return check(joined, COLUMNS, config.data.tolerance).valid
+    return ingest.records(ROOT / config.source, config.data).valid
 
 
 @pytest.fixture(scope="session")
 def windows(config: Configuration, records: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Features and target of the sample, split in time."""
-    return split(target(features(records.lazy())).collect(), config.data.split)
+    return preprocess.windows(records, config.data.split)
 
 
 @pytest.fixture(scope="session")
@@ -104,5 +113,5 @@ def folder(model: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _tier(path: Path) -> str | None:
-    parts = path.relative_to(Path(__file__).parent).parts
+    parts = path.relative_to(FOLDER).parts
     return parts[0] if len(parts) > 1 and parts[0] in TIERS else None

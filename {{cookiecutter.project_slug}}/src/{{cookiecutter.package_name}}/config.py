@@ -1,7 +1,7 @@
 """The typed configuration: composed by Hydra from `conf/`, checked before any work starts."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -24,7 +24,7 @@ Name = Annotated[str, Field(min_length=1)]
 class Section(BaseModel):
     """A part of the configuration; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Join(Section):
@@ -45,7 +45,11 @@ class Split(Section):
     def _in_order(self) -> "Split":
         if type(self.train_until) is not type(self.validation_until):
             raise ValueError("train_until and validation_until must be of one kind")
-        if not self.train_until < self.validation_until:  # type: ignore[operator]
+        try:
+            ordered = self.train_until < self.validation_until  # type: ignore[operator]
+        except TypeError as error:
+            raise ValueError(f"train_until and validation_until: {error}") from error
+        if not ordered:
             raise ValueError(
                 f"train_until ({self.train_until}) must lie before validation_until "
                 f"({self.validation_until})"
@@ -71,7 +75,7 @@ class EvaluationConfig(Section):
     minimum_roc_auc: Share
     maximum_log_loss: Annotated[float, Field(gt=0)]
     maximum_calibration_error: Share
-    minimum_gain: Annotated[float, Field(ge=0, le=1)]
+    minimum_gain: Share
     parity_tolerance: Annotated[float, Field(gt=0, le=0.01)]
 
 
@@ -120,8 +124,13 @@ def load(schema: type[Schema], folder: Path, overrides: Sequence[str] = ()) -> S
     ConfigError
         One line naming the key, the value and what is allowed.
     """
-    for override in _parse(overrides):
-        _require_key(schema, override.key_or_group.split("."), str(override.input_line))
+    unknown = [
+        line
+        for override in _parse(overrides)
+        if (line := _unknown(schema, override.key_or_group.split("."), str(override.input_line)))
+    ]
+    if unknown:
+        raise ConfigError("; ".join(unknown))
     try:
         with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
             composed = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
@@ -130,17 +139,36 @@ def load(schema: type[Schema], folder: Path, overrides: Sequence[str] = ()) -> S
     try:
         return schema.model_validate(composed)
     except ValidationError as error:
-        raise ConfigError("; ".join(_line(schema, detail) for detail in error.errors())) from error
+        lines = dict.fromkeys(_line(schema, detail) for detail in error.errors())
+        raise ConfigError("; ".join(lines)) from error
 
 
 def combinations(overrides: Sequence[str]) -> list[list[str]]:
-    """Expand sweeps such as `model.max_iter=100,200` into one list of overrides a run."""
-    choices = [
-        [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-        if override.is_sweep_override()
-        else [str(override.input_line)]
-        for override in _parse(overrides)
-    ]
+    """Expand sweeps such as `model.max_iter=100,200`.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+
+    Returns
+    -------
+    list of list of str
+        The overrides of each run.
+
+    Raises
+    ------
+    ConfigError
+        When one is not in Hydra's override grammar.
+    """
+    try:
+        choices = [
+            [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+            if override.is_sweep_override()
+            else [str(override.input_line)]
+            for override in _parse(overrides)
+        ]
+    except HydraException as error:
+        raise ConfigError(f"{' '.join(overrides)}: not a sweep; write key=1,2,3") from error
     return [list(combination) for combination in itertools.product(*choices)]
 
 
@@ -154,21 +182,35 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
 
 def _line(schema: type[BaseModel], detail: Mapping[str, Any]) -> str:
     path = [str(part) for part in detail["loc"]]
-    key = ".".join(path)
+    key = ".".join(_named(schema, path))
     if detail["type"] == "extra_forbidden":
-        _require_key(schema, path, f"{key}={detail['input']}")
+        return _unknown(schema, path, f"{key}={detail['input']}")
     if detail["type"] == "missing":
         return f"{key}: missing; add it to the configuration"
     return f"{key}={detail['input']}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
 
 
-def _require_key(schema: type[BaseModel], path: Sequence[str], got: str) -> None:
+def _named(schema: type[BaseModel], path: Sequence[str]) -> Iterator[str]:
+    """Leave out of a path what is not a key, such as the kinds of a value that were tried."""
+    kind: Any = schema
+    for part in path:
+        fields = getattr(kind, "model_fields", None)
+        if fields is None and not part.isdigit():
+            return
+        yield part
+        if fields is not None:
+            kind = fields[part].annotation if part in fields else None
+
+
+def _unknown(schema: type[BaseModel], path: Sequence[str], got: str) -> str:
+    """Return what is wrong with a key that the schema does not have, else nothing."""
     kind: Any = schema
     for depth, part in enumerate(path):
         fields = getattr(kind, "model_fields", None)
         if fields is None:
-            return
+            return ""
         if part not in fields:
             section = ".".join(path[:depth]) or "the configuration"
-            raise ConfigError(f"{got}: no such key; {section} has {', '.join(sorted(fields))}")
+            return f"{got}: no such key; {section} has {', '.join(sorted(fields))}"
         kind = fields[part].annotation
+    return ""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import keyword
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+import msgspec
 import polars as pl
 
 from .errors import ContractError
-
-if TYPE_CHECKING:
-    import msgspec
 
 Dtype = Literal["Int32", "Int64", "Float32", "Float64", "String", "Boolean", "Datetime"]
 
@@ -26,6 +26,8 @@ TYPE_LIMITS: dict[str, tuple[float, float]] = {
     "Float32": (-FLOAT32_LIMIT, FLOAT32_LIMIT),
     "Float64": (-FLOAT32_LIMIT, FLOAT32_LIMIT),
 }
+# What a row that breaks the contract is given.
+RESERVED = ("row", "reason")
 PYTHON_TYPES: dict[str, type] = {
     "Int32": int,
     "Int64": int,
@@ -51,6 +53,7 @@ class Column:
     Parameters
     ----------
     name : str
+        A Python identifier.
     dtype : Dtype
         The polars type; integers and floats of another width are converted.
     description : str
@@ -60,12 +63,17 @@ class Column:
     minimum, maximum : float, optional
         Inclusive limits. A number without limits is held to those of its type.
     pattern : str, optional
-        Regular expression that the whole text has to match.
+        Regular expression that the whole text has to match, without look-around.
     allowed : tuple of str
-        The only values it may take; empty means any.
+        The only texts it may be; empty means any.
     known_at_prediction : bool
         False for what is known only after the outcome: kept in training data, refused in a
         request, and never a feature.
+
+    Raises
+    ------
+    ContractError
+        For a name or type that cannot be used, or a rule that does not go with the type.
     """
 
     name: str
@@ -77,6 +85,32 @@ class Column:
     pattern: str | None = None
     allowed: tuple[str, ...] = ()
     known_at_prediction: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that batches and requests would not read alike."""
+        if not self.name.isidentifier() or keyword.iskeyword(self.name) or self.name in RESERVED:
+            self._refuse("a name is a Python identifier other than row and reason; rename it")
+        if self.dtype not in PYTHON_TYPES:
+            self._refuse(f"no type {self.dtype}, choose one of {', '.join(PYTHON_TYPES)}")
+        limits = [limit for limit in (self.minimum, self.maximum) if limit is not None]
+        whole = self.dtype.startswith("Int")
+        if limits and self.dtype not in TYPE_LIMITS:
+            self._refuse("minimum and maximum are for numbers")
+        if whole and any(limit != int(limit) for limit in limits):
+            self._refuse("minimum and maximum of a whole number are whole numbers")
+        if (self.pattern is not None or self.allowed) and self.dtype != "String":
+            self._refuse("pattern and allowed are for text")
+        if self.pattern is not None and self.allowed:
+            self._refuse("pattern and allowed exclude each other")
+        if self.pattern is not None:
+            try:
+                pl.Series([""]).str.contains(self.pattern)
+                re.compile(self.pattern)
+            except (pl.exceptions.ComputeError, re.error) as error:
+                self._refuse(f"pattern {self.pattern} cannot be read ({error})")
+
+    def _refuse(self, reason: str) -> None:
+        raise ContractError(f"schema.py, column {self.name}: {' '.join(reason.split())}.")
 
     @property
     def polars_type(self) -> pl.DataType:
@@ -117,7 +151,11 @@ class Violation(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """A checked batch: valid rows, quarantined rows with their `reason`, and counts per rule."""
+    """A checked batch.
+
+    `valid` holds the good rows, `quarantined` the others as they came, with their number from 0 as
+    `row` and their `reason`; `counts` says how many rows break each rule.
+    """
 
     valid: pl.DataFrame
     quarantined: pl.DataFrame
@@ -125,8 +163,8 @@ class Checked(NamedTuple):
 
 
 def version(columns: Sequence[Column]) -> str:
-    """Return twelve hexadecimal digits that change whenever the contract changes."""
-    text = json.dumps([asdict(column) for column in columns], sort_keys=True)
+    """Return twelve hexadecimal digits that change with the contract, descriptions apart."""
+    text = json.dumps([asdict(column) | {"description": ""} for column in columns], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -135,7 +173,7 @@ def inputs(columns: Sequence[Column]) -> list[Column]:
     return [column for column in columns if column.known_at_prediction]
 
 
-def check(frame: pl.DataFrame, columns: Sequence[Column], tolerance: float = 0.0) -> Checked:
+def check(frame: pl.DataFrame, columns: Sequence[Column], *, text: bool = False) -> Checked:
     """Check a batch against the contract.
 
     Parameters
@@ -143,8 +181,9 @@ def check(frame: pl.DataFrame, columns: Sequence[Column], tolerance: float = 0.0
     frame : polars.DataFrame of shape (rows, ≥ len(columns))
         The batch; columns that are not in the contract are dropped.
     columns : sequence of Column
-    tolerance : float
-        Share of rows, 0 to 1, that may break a rule and be set aside.
+    text : bool
+        Whether columns of text, as CSV has them, are read as the type that the contract wants; a
+        cell that cannot be read breaks the rule of its column.
 
     Returns
     -------
@@ -153,26 +192,59 @@ def check(frame: pl.DataFrame, columns: Sequence[Column], tolerance: float = 0.0
     Raises
     ------
     ContractError
-        For a missing column, a wrong type, an empty batch, or more bad rows than tolerated.
+        For a missing column, a wrong type, an empty batch, or a rule that cannot be computed.
     """
+    if frame.is_empty():
+        raise ContractError("The batch is empty: expected at least one row. Check the source.")
+    missing = [column.name for column in columns if column.name not in frame.columns]
+    if missing:
+        raise ContractError(
+            f"Columns missing: {', '.join(missing)}. Got {', '.join(frame.columns)}. "
+            "Add them to the source, or change schema.py."
+        )
+    original = frame.select(column.name for column in columns)
+    texts = [
+        column
+        for column in columns
+        if text and column.dtype != "String" and frame.schema[column.name] == pl.String
+    ]
+    frame = original.with_columns(_parsed(original[column.name], column) for column in texts)
     frame = _conform(frame, columns)
     failures = _failures(frame, columns)
+    for column in texts:
+        unreadable = original[column.name].is_not_null() & frame[column.name].is_null()
+        rows = pl.DataFrame({"row": unreadable.arg_true()}).cast(pl.UInt32)
+        failures.extend(rows.with_columns(rule=pl.lit(_said(column))))
+    failures = failures.unique()
     counts = dict(failures["rule"].value_counts().sort("rule").iter_rows())
     reasons = failures.group_by("row").agg(reason=pl.col("rule").sort().str.join("; "))
-    numbered = frame.with_row_index("row").join(
-        reasons, on="row", how="left", maintain_order="left"
-    )
-    quarantined = numbered.filter(pl.col("reason").is_not_null()).drop("row")
-    share = quarantined.height / frame.height
-    if share > tolerance:
-        broken = "; ".join(f"{rule}: {count} rows" for rule, count in counts.items())
+    broken = original.with_row_index("row").join(reasons, on="row", maintain_order="left")
+    valid = frame.with_row_index("row").join(reasons, on="row", how="anti", maintain_order="left")
+    return Checked(valid.drop("row"), broken, counts)
+
+
+def require_tolerated(checked: Checked, tolerance: float) -> None:
+    """Stop a batch of which too many rows break the contract.
+
+    Parameters
+    ----------
+    checked : Checked
+    tolerance : float
+        Share of rows, 0 to 1, that may break a rule.
+
+    Raises
+    ------
+    ContractError
+        With the number of rows a rule.
+    """
+    bad, rows = checked.quarantined.height, checked.valid.height + checked.quarantined.height
+    if bad > tolerance * rows:
+        broken = "; ".join(f"{rule}: {count} rows" for rule, count in checked.counts.items())
         raise ContractError(
-            f"{quarantined.height} of {frame.height} rows ({share:.2%}) break the contract, "
-            f"{tolerance:.2%} are tolerated: {broken}. Mend the source, or change schema.py or "
-            "data.tolerance if the rule is wrong."
+            f"{bad} of {rows} rows ({100 * bad / rows:.4g} %) break the contract, "
+            f"{100 * tolerance:.4g} % are tolerated: {broken}. Mend the source, or change "
+            "schema.py or data.tolerance if the rule is wrong."
         )
-    valid = numbered.filter(pl.col("reason").is_null()).drop("row", "reason")
-    return Checked(valid, quarantined, counts)
 
 
 def violations(
@@ -187,9 +259,12 @@ def violations(
     columns : sequence of Column
     strict : bool
         False where every value is text, as in CSV, and a number is read from it.
-    """
-    import msgspec
 
+    Returns
+    -------
+    list of Violation
+        Empty for a good record.
+    """
     found = []
     known = {column.name: column for column in inputs(columns)}
     for name, value in record.items():
@@ -209,9 +284,17 @@ def violations(
 
 
 def record_type(columns: Sequence[Column]) -> type[msgspec.Struct]:
-    """Build the msgspec type of one record, with the rules of the contract in it."""
-    import msgspec
+    """Build the msgspec type of one record, with the rules of the contract in it.
 
+    Parameters
+    ----------
+    columns : sequence of Column
+
+    Returns
+    -------
+    type
+        With a field for each column that is known at prediction time.
+    """
     fields: list[Any] = [
         (column.name, _field_type(column), None)
         if column.nullable
@@ -222,8 +305,6 @@ def record_type(columns: Sequence[Column]) -> type[msgspec.Struct]:
 
 
 def _field_type(column: Column) -> Any:
-    import msgspec
-
     kind: Any = PYTHON_TYPES[column.dtype]
     if column.allowed:
         kind = Literal[column.allowed]
@@ -237,22 +318,46 @@ def _field_type(column: Column) -> Any:
     return kind | None if column.nullable else kind
 
 
-def _conform(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
-    if frame.is_empty():
-        raise ContractError("The batch is empty: expected at least one row. Check the source.")
-    missing = [column.name for column in columns if column.name not in frame.columns]
-    if missing:
-        raise ContractError(
-            f"Columns missing: {', '.join(missing)}. Got {', '.join(frame.columns)}. "
-            "Add them to the source, or change schema.py."
+def _parsed(texts: pl.Series, column: Column) -> pl.Series:
+    kind = column.polars_type
+    unread = pl.Series(texts.name, [None] * len(texts), kind)
+    try:
+        parsed = (
+            texts.str.to_datetime(time_unit="us", strict=False)
+            if column.dtype == "Datetime"
+            else unread
+            if column.dtype == "Boolean"
+            else texts.cast(kind, strict=False)
         )
+    except pl.exceptions.ComputeError:  # no text from which to guess the form of a date
+        parsed = unread
+    left = parsed.is_null() & texts.is_not_null()
+    # What is written in another way, as 3.0 for 3, is read as in a request.
+    read: dict[str, Any] = {}
+    for text in texts.filter(left).unique():
+        try:
+            read[text] = msgspec.convert(text, _field_type(column), strict=False)
+        except msgspec.ValidationError:
+            read[text] = None
+    if not read:
+        return parsed
+    values = texts.filter(left).replace_strict(read, return_dtype=kind)
+    return parsed.scatter(left.arg_true(), values)
+
+
+def _said(column: Column) -> str:
+    return f"{column.name} {column.rule}"
+
+
+def _conform(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     for column in columns:
         got, expected = frame.schema[column.name], column.polars_type
         same_kind = (
             got == expected
             or (got.is_integer() and expected.is_numeric())
             or (got.is_float() and expected.is_float())
-            or (got.is_temporal() and expected.is_temporal())
+            or (isinstance(expected, pl.Datetime) and got == pl.Date)
+            or (isinstance(expected, pl.Datetime) and _local(got))
             or (got == pl.Null and column.nullable)
         )
         if not same_kind:
@@ -264,7 +369,13 @@ def _conform(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
         return frame.select(pl.col(column.name).cast(column.polars_type) for column in columns)
     except pl.exceptions.InvalidOperationError as error:
         line = str(error).splitlines()[0]
-        raise ContractError(f"A column does not fit its type in schema.py: {line}.") from error
+        raise ContractError(
+            f"A column does not fit its type: {line}. Mend the source, or change schema.py."
+        ) from error
+
+
+def _local(kind: pl.DataType) -> bool:
+    return isinstance(kind, pl.Datetime) and kind.time_zone is None
 
 
 def _failures(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
@@ -281,8 +392,14 @@ def _failures(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     try:
         schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
-        said = {column.name: f"{column.name} {column.rule}" for column in columns}
+        said = {column.name: _said(column) for column in columns}
         cases: pl.DataFrame = errors.failure_cases
+        unknown = cases.filter(pl.col("index").is_null())
+        if unknown.height:
+            raise ContractError(
+                f"schema.py: the rule of {unknown['column'][0]} cannot be computed: "
+                f"{unknown['failure_case'][0]}"
+            ) from errors
         return cases.select(
             row=pl.col("index").cast(pl.UInt32), rule=pl.col("column").replace_strict(said)
         )

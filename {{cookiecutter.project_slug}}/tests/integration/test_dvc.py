@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
+import yaml
 
+import {{ cookiecutter.package_name }}
 from {{ cookiecutter.package_name }}.entrypoints.environment import paths
 
 GENERATED = shutil.ignore_patterns(
@@ -28,6 +31,16 @@ GENERATED = shutil.ignore_patterns(
     "params.yaml",
     "dvc.lock",
     "full",
+)
+
+
+# What they decide is in params.yaml, which DVC compares by value, or changes no result.
+LEFT_OUT = (
+    "config",
+    "entrypoints.configure",
+    "entrypoints.environment",
+    "errors",
+    "training.tracking",
 )
 
 
@@ -63,10 +76,34 @@ def stages_run(root: Path) -> list[str]:
     return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
 
 
+def code(stage: str) -> set[str]:
+    """The files that the entrypoint of a stage imports, directly or not."""
+    package = {{ cookiecutter.package_name }}.__name__
+    graph = grimp.build_graph(package)
+    for name in LEFT_OUT:
+        graph.remove_module(f"{package}.{name}")
+    entrypoint = f"{package}.entrypoints.{stage}"
+    return {
+        f"src/{name.replace('.', '/')}.py"
+        for name in {entrypoint} | graph.find_upstream_modules(entrypoint)
+        if len(graph.find_children(name)) == 0
+    }
+
+
+@pytest.mark.parametrize("stage", ["ingest", "preprocess", "train", "evaluate"])
+def test_a_stage_depends_on_the_code_that_it_runs(stage: str) -> None:
+    stages = yaml.safe_load((paths().root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    listed = {name for name in stages[stage]["deps"] if name.endswith(".py")}
+    assert listed == code(stage), f"list in dvc.yaml what the stage {stage} imports"
+
+
 def test_a_change_runs_the_stages_it_concerns_and_no_others(clone: Path) -> None:
     everything = ["configure", "ingest", "preprocess", "train", "evaluate"]
     assert stages_run(clone) == everything
     assert stages_run(clone) == []
+    schema = next((clone / "src").glob("*/schema.py"))
+    schema.write_text(schema.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert stages_run(clone) == everything
     change(clone, "conf/evaluation/gate.yaml", "confidence", "0.85")
     assert stages_run(clone) == ["configure", "evaluate"]
     change(clone, "conf/config.yaml", "seed", "7")

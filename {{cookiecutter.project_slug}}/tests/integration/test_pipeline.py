@@ -38,7 +38,7 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     """A repository in which every stage has run."""
     where = repository(tmp_path_factory.mktemp("repository"))
     for stage in STAGES:
-        stage.main(where, QUICK)
+        stage.main(where, QUICK if stage is evaluate else [])
     return where
 
 
@@ -87,7 +87,7 @@ def test_a_raw_record_is_scored_as_its_features_are(where: Paths) -> None:
     table = target(features(records.with_row_index("position").lazy())).collect()
     known = records[table["position"].to_list()]
     predictor = Predictor(where.models)
-    assert (predictor.frame(known) == predictor.features(table)).all()
+    assert (predictor.frame(known) == predictor.score(table)).all()
 
 
 def test_the_report_holds_everything_in_one_file(where: Paths) -> None:
@@ -132,14 +132,15 @@ def test_the_run_is_tracked(where: Paths) -> None:
     assert not (where.root / "mlruns").exists()
 
 
-def test_a_sweep_tries_each_value_and_leaves_the_model(
-    own: Paths, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("seeds", [["1"], ["1", "2"]])
+def test_other_settings_are_tried_and_leave_the_model(
+    own: Paths, caplog: pytest.LogCaptureFixture, seeds: list[str]
 ) -> None:
     before = (own.models / "model.onnx").read_bytes()
     with caplog.at_level("INFO"):
-        train.main(own, ["seed=1,2"])
+        train.main(own, [f"seed={','.join(seeds)}"])
     tried = [line for line in caplog.messages if "validation ROC-AUC" in line]
-    assert [line.split(":")[0] for line in tried] == ["seed=1", "seed=2"]
+    assert [line.split(":")[0] for line in tried] == [f"seed={seed}" for seed in seeds]
     assert (own.models / "model.onnx").read_bytes() == before
 
 
@@ -147,15 +148,16 @@ def test_a_sweep_tries_each_value_and_leaves_the_model(
     ("stage", "overrides", "error", "message"),
     [
         (configure, ["seed=none"], ConfigError, "seed=none"),
-        (ingest, ["source=data/nowhere"], ContractError, "no such file"),
+        (configure, ["source=data/nowhere"], ConfigError, "source=data/nowhere: no such folder"),
         (ingest, ["data.table=nothing.parquet"], ContractError, "no such file"),
-        (preprocess, ["data.split.column=nothing"], ContractError, "no such column"),
+        (configure, ["data.split.column=nothing"], ConfigError, "nothing: no such column"),
+        (train, ["tracking.uri=ftp://nowhere"], ConfigError, "the run is not kept"),
         (train, ["evaluation.parity_tolerance=1e-12"], ParityError, "parity_tolerance"),
         (
-            evaluate,
-            ["evaluation.baseline_features=[colour]"],
+            configure,
+            ["evaluation.baseline_features=[nothing]"],
             ConfigError,
-            "colour is not a feature",
+            "nothing: no such feature",
         ),
         (evaluate, ["evaluation.minimum_gain=1"], GateError, "gain over class_prior"),
     ],
@@ -191,9 +193,11 @@ def test_broken_source_rows_are_set_aside_below_the_tolerance_and_stop_above(
     quarantined = pl.read_parquet(where.raw / "quarantine.parquet")
     assert quarantined["reason"].to_list() == [f"{limited.name} {limited.rule}"] * 3
     before = (where.raw / "records.parquet").read_bytes()
+    (where.raw / "quarantine.parquet").unlink()
     with pytest.raises(ContractError, match="3 of .* rows"):
         ingest.main(where, ["source=broken", "data.tolerance=0"])
     assert (where.raw / "records.parquet").read_bytes() == before
+    assert pl.read_parquet(where.raw / "quarantine.parquet").height == 3
 
 
 def test_a_mistake_ends_in_one_line_and_code_1(monkeypatch: pytest.MonkeyPatch) -> None:

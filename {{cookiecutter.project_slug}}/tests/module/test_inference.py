@@ -187,9 +187,9 @@ def test_an_unusable_model_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_a_model_of_other_features_is_refused(tmp_path: Path) -> None:
     path = write_model(tmp_path) / "model.onnx"
     model = onnx.load(path)
-    model.graph.input.append(helper.make_tensor_value_info("colour", TensorProto.FLOAT, [None, 1]))
+    model.graph.input.append(helper.make_tensor_value_info("unknown", TensorProto.FLOAT, [None, 1]))
     onnx.save(model, path)
-    with pytest.raises(ModelError, match="differ in colour"):
+    with pytest.raises(ModelError, match="differ in unknown"):
         Predictor(tmp_path)
 
 
@@ -604,7 +604,7 @@ def test_invalid_rows_can_be_left_without_a_prediction(source: Path, predictor: 
         ("bad.txt", b"", "out.csv", "expected .parquet, .csv, .jsonl"),
         ("bad.csv", b"", "out.xlsx", "expected .parquet, .csv, .jsonl"),
         ("bad.csv", b"", "bad.csv", "is the input itself"),
-        ("records.parquet", None, "nowhere/out.csv", "No such file"),
+        ("records.parquet", None, "nowhere/out.csv", "nowhere is no folder"),
     ],
 )
 def test_a_file_that_cannot_be_scored_ends_in_one_line(

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from {{ cookiecutter.package_name }} import contract
-from {{ cookiecutter.package_name }}.contract import Column, check
+from {{ cookiecutter.package_name }}.contract import Column, check, require_tolerated
+from {{ cookiecutter.package_name }}.entrypoints import preprocess
 from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
 from {{ cookiecutter.package_name }}.errors import ContractError
 from {{ cookiecutter.package_name }}.preprocessing.features import (
@@ -17,10 +18,7 @@ from {{ cookiecutter.package_name }}.preprocessing.features import (
     NUMERIC,
     features,
 )
-from {{ cookiecutter.package_name }}.preprocessing.split import (
-    WINDOWS,
-    require_two_classes,
-)
+from {{ cookiecutter.package_name }}.preprocessing.split import require_two_classes
 from {{ cookiecutter.package_name }}.schema import COLUMNS, TARGET
 
 INPUTS = contract.inputs(COLUMNS)
@@ -72,8 +70,13 @@ def test_a_record_has_the_same_features_alone_and_among_others(rows: list[dict[s
     assert together.equals(pl.concat(alone))
 
 
-def test_the_sample_keeps_its_contract(records: pl.DataFrame) -> None:
-    assert records.schema == {column.name: column.polars_type for column in COLUMNS}
+def test_a_feature_of_what_is_known_only_later_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    (later, *_) = (column.name for column in COLUMNS if not column.known_at_prediction)
+    leaking = lambda records: features(records.with_columns(leak=later))  # noqa: E731
+    monkeypatch.setattr(preprocess, "features", leaking)
+    with pytest.raises(ContractError, match=rf"at prediction time: .*{later}.*Drop that") as caught:
+        preprocess.require_no_leakage()
+    assert "\n" not in str(caught.value)
 
 
 def test_outliers_are_set_aside_and_counted(records: pl.DataFrame) -> None:
@@ -85,15 +88,18 @@ def test_outliers_are_set_aside_and_counted(records: pl.DataFrame) -> None:
         .otherwise(limited.name)
         .alias(limited.name)
     )
-    checked = check(odd, COLUMNS, tolerance=0.01)
+    checked = check(odd, COLUMNS)
     assert checked.counts == {f"{limited.name} {limited.rule}": 1}
     assert checked.quarantined.height == 1
+    require_tolerated(checked, tolerance=0.01)
     with pytest.raises(ContractError, match=rf"1 of 100 rows .* {limited.name} must be"):
-        check(odd, COLUMNS, tolerance=0.001)
+        require_tolerated(checked, tolerance=0.001)
 
 
 def test_windows_follow_each_other(config: Configuration, windows: dict[str, pl.DataFrame]) -> None:
-    train, validation, test = (windows[name][config.data.split.column] for name in WINDOWS)
+    train, validation, test = (
+        windows[name][config.data.split.column] for name in ("train", "validation", "test")
+    )
     assert train.max() < validation.min()  # type: ignore[operator]
     assert validation.max() < test.min()  # type: ignore[operator]
 

@@ -7,15 +7,16 @@ import polars as pl
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer
 
 from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
 from {{ cookiecutter.package_name }}.errors import ParityError
+from {{ cookiecutter.package_name }}.inference.predictor import load, score
 from {{ cookiecutter.package_name }}.preprocessing.features import CATEGORICAL, NUMERIC
 from {{ cookiecutter.package_name }}.schema import TARGET
 from {{ cookiecutter.package_name }}.training import baselines, export, report
-from {{ cookiecutter.package_name }}.training.model import build
-from {{ cookiecutter.package_name }}.training.train import fit, reference
+from {{ cookiecutter.package_name }}.training.metadata import reference
+from {{ cookiecutter.package_name }}.training.model import fit
 
 Windows = dict[str, pl.DataFrame]
 
@@ -69,7 +70,7 @@ def test_two_fits_are_identical(config: Configuration, windows: Windows, model: 
 
 
 def test_the_exported_model_predicts_the_same(model: Pipeline, windows: Windows) -> None:
-    exported = export.score(export.to_onnx(model), windows["test"])
+    exported = score(load(export.to_onnx(model)), windows["test"])
     assert export.require_parity(model, exported, windows["test"], 1e-5) < 1e-5
 
 
@@ -79,15 +80,20 @@ def test_export_changes_no_prediction_of_the_model(model: Pipeline, windows: Win
     assert (model.predict_proba(windows["test"]) == before).all()
 
 
-def test_a_model_that_onnx_cannot_reproduce_is_stopped(
-    config: Configuration, windows: Windows
+def test_a_model_whose_export_predicts_otherwise_is_stopped(
+    config: Configuration, windows: Windows, model: Pipeline
 ) -> None:
-    broken = build(config.model, config.seed)
-    broken.steps.insert(1, ("scaled", StandardScaler()))
-    broken.fit(windows["train"], windows["train"][TARGET].to_numpy())
-    exported = export.score(export.to_onnx(broken), windows["test"])
+    opposite = fit(windows["train"].with_columns(1 - pl.col(TARGET)), config.model, config.seed)
+    exported = score(load(export.to_onnx(opposite)), windows["test"])
     with pytest.raises(ParityError, match=r"evaluation\.parity_tolerance"):
-        export.require_parity(broken, exported, windows["test"], 1e-5)
+        export.require_parity(model, exported, windows["test"], 1e-5)
+
+
+def test_a_model_that_cannot_be_exported_ends_in_one_line(windows: Windows) -> None:
+    odd = Pipeline([("same", FunctionTransformer(lambda frame: frame))]).fit(windows["train"])
+    with pytest.raises(ParityError, match="skl2onnx cannot export it") as caught:
+        export.to_onnx(odd)
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_values_and_unknown_categories_are_scored(
@@ -101,7 +107,7 @@ def test_missing_values_and_unknown_categories_are_scored(
             *(pl.lit("never seen").alias(name) for name in CATEGORICAL),
         )
     )
-    exported = export.score(export.to_onnx(model), odd)
+    exported = score(load(export.to_onnx(model)), odd)
     assert np.isfinite(exported).all()
     assert export.require_parity(model, exported, odd, 1e-5) < 1e-5
 
@@ -113,7 +119,7 @@ def test_extreme_values_are_scored(model: Pipeline, windows: Windows) -> None:
         .head(3)
         .with_columns(pl.Series(name, extremes, pl.Float32) for name in NUMERIC)
     )
-    exported = export.score(export.to_onnx(model), odd)
+    exported = score(load(export.to_onnx(model)), odd)
     assert np.isfinite(exported).all()
     assert export.require_parity(model, exported, odd, 1e-5) < 1e-5
 

@@ -43,12 +43,19 @@ def test_a_calibrated_score_has_no_calibration_error() -> None:
     assert calibration_error(labels, np.full(400, 0.75), bins=1) == pytest.approx(0.5)
 
 
-def test_bootstrapped_areas_hold_the_area_and_the_gain(config: Configuration) -> None:
+def test_the_calibration_error_weighs_each_bin_by_its_rows() -> None:
+    labels = np.array([0, 0, 0, 1])
+    assert calibration_error(labels, np.array([0.1, 0.1, 0.1, 0.6]), bins=2) == pytest.approx(
+        (2 * 0.1 + 2 * abs(0.35 - 0.5)) / 4
+    )
+
+
+def test_bootstrapped_areas_hold_the_area_and_the_gain() -> None:
     random = np.random.default_rng(0)
     labels = random.integers(2, size=500)
     good, poor = labels + random.normal(size=500), random.normal(size=500)
     scores = {"model": good, "poor": poor, "same": good}
-    found = roc_auc_intervals(labels, scores, "model", config.evaluation, seed=1)
+    found = roc_auc_intervals(labels, scores, samples=500, confidence=0.95, seed=1)
     area, gain = found["poor"]
     assert area.value == pytest.approx(roc_auc_score(labels, poor))
     assert area.low < area.value < area.high
@@ -56,11 +63,10 @@ def test_bootstrapped_areas_hold_the_area_and_the_gain(config: Configuration) ->
     assert found["same"][1] == Interval(0, 0, 0)
 
 
-def test_tied_scores_count_half(config: Configuration) -> None:
+def test_tied_scores_count_half_and_a_draw_of_one_class_counts_nothing() -> None:
     flat = {"model": np.full(4, 0.5)}
-    assert (
-        roc_auc_intervals(LABELS, flat, "model", config.evaluation, seed=1)["model"][0].value == 0.5
-    )
+    area, _ = roc_auc_intervals(LABELS, flat, samples=500, confidence=0.95, seed=1)["model"]
+    assert area == Interval(0.5, 0.5, 0.5)
 
 
 def test_a_good_model_passes_the_gate(config: Configuration) -> None:

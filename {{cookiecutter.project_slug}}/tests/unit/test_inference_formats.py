@@ -38,7 +38,7 @@ ANYTHING: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from(["2013-07-04T17:00:00", "2013-07-04 17:00", "2013-07-04T17:00:00Z"]),
     st.lists(st.integers(), max_size=2),
 )
-CHANGES = st.dictionaries(st.sampled_from([*INPUTS, "colour", COLUMNS[-1].name]), ANYTHING)
+CHANGES = st.dictionaries(st.sampled_from([*INPUTS, "no_such_field", COLUMNS[-1].name]), ANYTHING)
 LATER = [column.name for column in COLUMNS if not column.known_at_prediction]
 
 
@@ -196,7 +196,7 @@ def test_text_that_reads_as_not_a_number_is_refused(rows: list[dict[str, Any]]) 
 def test_the_list_of_violations_is_capped_aloud(
     rows: list[dict[str, Any]], count: int, capped: bool
 ) -> None:
-    error = refused(msgspec.json.encode({"instances": [rows[0] | {"colour": 1}] * count}))
+    error = refused(msgspec.json.encode({"instances": [rows[0] | {"no_such_field": 1}] * count}))
     assert len(error.problem.violations) == formats.LISTED
     assert error.problem.error.startswith(f"{count} of {count} records break the contract")
     assert error.problem.error.endswith("the first 100 violations are listed") == capped
@@ -208,7 +208,7 @@ def test_long_values_are_shortened_and_nested_ones_named(rows: list[dict[str, An
         ([1], "an array"),
         ({"a": 1}, "an object"),
     ]:
-        error = refused(msgspec.json.encode({"instances": [rows[0] | {"colour": value}]}))
+        error = refused(msgspec.json.encode({"instances": [rows[0] | {"no_such_field": value}]}))
         assert [found.value for found in error.problem.violations] == [shown]
 
 

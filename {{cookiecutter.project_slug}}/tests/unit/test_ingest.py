@@ -17,7 +17,7 @@ BY_KEY = Join(table="other.parquet", keys=["key"])
 def test_a_table_is_read_from_parquet_and_csv(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"table.{suffix}"
     RECORDS.write_parquet(path) if suffix == "parquet" else RECORDS.write_csv(path)
-    assert read(path).equals(RECORDS)
+    assert read(path).equals(RECORDS if suffix == "parquet" else RECORDS.cast(pl.String))
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
@@ -43,6 +43,16 @@ def test_a_join_keeps_every_record_once_and_in_order() -> None:
 def test_a_repeated_key_is_refused() -> None:
     with pytest.raises(ContractError, match="1 rows repeat a key of key"):
         join(RECORDS, [(BY_KEY, pl.DataFrame({"key": ["a", "a"], "extra": [1, 2]}))])
+
+
+def test_a_column_of_both_tables_is_refused() -> None:
+    with pytest.raises(ContractError, match="other.parquet: value is in the records already"):
+        join(RECORDS, [(BY_KEY, pl.DataFrame({"key": ["a"], "value": [1]}))])
+
+
+def test_an_empty_table_is_refused() -> None:
+    with pytest.raises(ContractError, match="other.parquet is empty"):
+        join(RECORDS, [(BY_KEY, pl.DataFrame(schema={"key": pl.String, "extra": pl.Int64}))])
 
 
 def test_a_missing_key_is_refused() -> None:

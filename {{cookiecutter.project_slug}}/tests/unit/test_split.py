@@ -38,6 +38,13 @@ def test_an_empty_window_is_refused(limits: Split) -> None:
         split(FRAME, limits)
 
 
+@pytest.mark.parametrize("steps", [[1, None, 6], []])
+def test_a_row_without_a_place_in_time_is_refused(steps: list[int | None]) -> None:
+    frame = pl.DataFrame({"step": steps}, schema={"step": pl.Int64})
+    with pytest.raises(ContractError, match="data.split.column=step: missing in [01] of [30] rows"):
+        split(frame, boundaries(3, 5))
+
+
 def test_an_unknown_column_is_refused() -> None:
     with pytest.raises(ContractError, match="data.split.column=time: no such column"):
         split(FRAME, boundaries(3, 5, "time"))

@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,9 +12,9 @@ from {{ cookiecutter.package_name }}.errors import ParityError
 from {{ cookiecutter.package_name }}.preprocessing.features import CATEGORICAL, NUMERIC
 from {{ cookiecutter.package_name }}.schema import TARGET
 from {{ cookiecutter.package_name }}.training.baselines import class_prior
+from {{ cookiecutter.package_name }}.training.evaluate import choose_threshold
 from {{ cookiecutter.package_name }}.training.export import require_parity
-from {{ cookiecutter.package_name }}.training.metadata import digest, provenance
-from {{ cookiecutter.package_name }}.training.train import choose_threshold, reference
+from {{ cookiecutter.package_name }}.training.metadata import digest, provenance, reference
 
 
 class Constant:
@@ -39,12 +40,19 @@ def test_the_reference_describes_numbers_and_categories() -> None:
     assert all(described[name] == {"a": 0.5, "b": 0.5} for name in CATEGORICAL)
 
 
-@pytest.mark.parametrize("values", [[3.0, 3.0], [None, None]])
-def test_the_reference_bears_a_constant_and_an_empty_column(values: list[float | None]) -> None:
+@pytest.mark.parametrize(
+    ("values", "described"),
+    [
+        ([3.0, 3.0], {"missing": 0.0, "edges": [2.5, 3.5], "shares": [1.0]}),
+        ([None, None], {"missing": 1.0}),
+    ],
+)
+def test_the_reference_bears_a_constant_and_an_empty_column(
+    values: list[float | None], described: dict[str, Any]
+) -> None:
     numbers = {name: pl.Series(values, dtype=pl.Float32) for name in NUMERIC}
     frame = pl.DataFrame(numbers | {name: ["a", "b"] for name in CATEGORICAL})
-    described = reference(frame)[NUMERIC[0]]
-    assert sum(described.get("shares", [1])) == pytest.approx(1)
+    assert reference(frame)[NUMERIC[0]] == described
 
 
 def test_equal_predictions_are_in_parity() -> None:
@@ -76,12 +84,15 @@ def test_the_digest_follows_the_content(tmp_path: Path) -> None:
 def test_provenance_names_the_commit_and_whether_it_is_clean(tmp_path: Path) -> None:
     assert provenance(tmp_path, [])["git_commit"] is None
     assert provenance(tmp_path, [])["lock_sha256"] is None
-    (tmp_path / "poetry.lock").write_text("1", encoding="utf-8")
+    for name in ("poetry.lock", "dvc.lock"):
+        (tmp_path / name).write_text("1", encoding="utf-8")
     for command in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm start"):
         subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
     found = provenance(tmp_path, [])
     assert len(found["git_commit"]) == 40
     assert found["git_clean"] is True
+    (tmp_path / "dvc.lock").write_text("2", encoding="utf-8")
+    assert provenance(tmp_path, [])["git_clean"] is True
     (tmp_path / "poetry.lock").write_text("2", encoding="utf-8")
     assert provenance(tmp_path, [])["git_clean"] is False
 

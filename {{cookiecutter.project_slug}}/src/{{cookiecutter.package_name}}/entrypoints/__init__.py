@@ -1,1 +1,1 @@
-"""What runs inside a DVC stage or a container."""
+"""What a DVC stage or a command line runs."""

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from ..errors import ProjectError
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Paths:

@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from ..errors import ConfigError
 from ..inference.predictor import Predictor
 from ..preprocessing.features import CATEGORICAL, NUMERIC
 from ..preprocessing.ingest import read
@@ -29,27 +28,28 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     config = configuration(where, overrides)
     every = [*NUMERIC, *CATEGORICAL]
     few = config.evaluation.baseline_features
-    unknown = sorted(set(few) - set(every))
-    if unknown:
-        raise ConfigError(
-            f"evaluation.baseline_features: {', '.join(unknown)} is not a feature; "
-            f"there are {', '.join(every)}"
-        )
     predictor = Predictor(where.models)
-    train, *frames = (read(where.processed / f"{name}.parquet") for name in ("train", *WINDOWS))
+    train, *frames = (
+        read(where.processed / f"{name}.parquet", "Make it first: poe pipeline")
+        for name in ("train", *WINDOWS)
+    )
     linear = {
         FEW: baselines.linear(train, frames, few),
         FULL: baselines.linear(train, frames, every),
     }
     scores, measured, intervals, found = {}, {}, {}, []
     for position, (window, frame) in enumerate(zip(WINDOWS, frames, strict=True)):
-        labels, probabilities = frame[TARGET].to_numpy(), predictor.features(frame)
+        labels, probabilities = frame[TARGET].to_numpy(), predictor.score(frame)
         scores[window] = (labels, probabilities)
         measured[window] = metrics(labels, probabilities, predictor.threshold)
         rivals = {name: values[position] for name, values in linear.items()}
         rivals[PRIOR] = baselines.class_prior(train, frame.height)
         intervals[window] = roc_auc_intervals(
-            labels, {"model": probabilities} | rivals, "model", config.evaluation, config.seed
+            labels,
+            {"model": probabilities} | rivals,
+            config.evaluation.bootstrap_samples,
+            config.evaluation.confidence,
+            config.seed,
         )
         gains = {name: intervals[window][name][1] for name in (PRIOR, FEW)}
         found += checks(window, measured[window], gains, config.evaluation)

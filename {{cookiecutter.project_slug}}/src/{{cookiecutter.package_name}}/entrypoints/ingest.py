@@ -3,8 +3,10 @@
 import json
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from .. import contract
+from ..config import DataConfig
 from ..preprocessing import ingest
 from ..schema import COLUMNS
 from .configure import configuration
@@ -14,15 +16,15 @@ log = logging.getLogger(__name__)
 
 
 def main(where: Paths, overrides: Sequence[str]) -> None:
-    """Join the tables and check the contract."""
+    """Join the tables, check the contract, and stop where too many rows break it."""
     config = configuration(where, overrides)
-    source = where.root / config.source
-    others = [(join, ingest.read(source / join.table)) for join in config.data.joins]
-    joined = ingest.join(ingest.read(source / config.data.table), others)
-    checked = contract.check(joined, COLUMNS, config.data.tolerance)
+    checked = records(where.root / config.source, config.data)
     where.raw.mkdir(parents=True, exist_ok=True)
-    checked.valid.write_parquet(where.raw / "records.parquet")
     checked.quarantined.write_parquet(where.raw / "quarantine.parquet")
+    for rule, count in checked.counts.items():
+        log.warning("%s: broken by %d records, see data/raw/quarantine.parquet", rule, count)
+    contract.require_tolerated(checked, config.data.tolerance)
+    checked.valid.write_parquet(where.raw / "records.parquet")
     summary = {
         "valid": checked.valid.height,
         "quarantined": checked.quarantined.height,
@@ -30,8 +32,14 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     }
     (where.raw / "contract.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
     log.info("%d records valid, %d set aside", checked.valid.height, checked.quarantined.height)
-    for rule, count in checked.counts.items():
-        log.warning("%s: broken by %d records, see %s", rule, count, "data/raw/quarantine.parquet")
+
+
+def records(source: Path, config: DataConfig) -> contract.Checked:
+    """Read the tables in a folder, join them and check every row."""
+    others = [(join, ingest.read(source / join.table)) for join in config.joins]
+    joined = ingest.join(ingest.read(source / config.table), others)
+    tables = [config.table, *(join.table for join in config.joins)]
+    return contract.check(joined, COLUMNS, text=any(name.endswith(".csv") for name in tables))
 
 
 if __name__ == "__main__":

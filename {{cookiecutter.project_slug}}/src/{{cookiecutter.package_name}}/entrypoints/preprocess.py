@@ -3,10 +3,15 @@
 import logging
 from collections.abc import Sequence
 
+import polars as pl
+
+from .. import contract
+from ..config import Split
+from ..errors import ContractError
 from ..preprocessing import ingest
 from ..preprocessing.features import CATEGORICAL, NUMERIC, features, target
 from ..preprocessing.split import require_two_classes, split
-from ..schema import TARGET
+from ..schema import COLUMNS, TARGET
 from .configure import configuration
 from .environment import Paths, run
 
@@ -16,18 +21,43 @@ log = logging.getLogger(__name__)
 def main(where: Paths, overrides: Sequence[str]) -> None:
     """Make features and cut the windows."""
     config = configuration(where, overrides)
-    records = ingest.read(where.raw / "records.parquet")
-    table = target(features(records.lazy())).collect(engine="streaming")
-    if table.height < records.height:
-        log.info("%d records dropped: their outcome is unknown", records.height - table.height)
-    windows = split(table, config.data.split)
-    require_two_classes(windows, TARGET)
+    records = ingest.read(where.raw / "records.parquet", "Run the stages before it: poe pipeline")
+    cut = windows(records, config.data.split)
+    require_two_classes(cut, TARGET)
+    dropped = records.height - sum(window.height for window in cut.values())
+    if dropped:
+        log.info("%d records dropped: their outcome is unknown", dropped)
     kept = list(dict.fromkeys([config.data.split.column, *NUMERIC, *CATEGORICAL, TARGET]))
     where.processed.mkdir(parents=True, exist_ok=True)
-    for name, window in windows.items():
+    for name, window in cut.items():
         window.select(kept).write_parquet(where.processed / f"{name}.parquet")
         share = window[TARGET].to_numpy().mean()
         log.info("%s: %d rows, %.1f %% positive", name, window.height, 100 * share)
+
+
+def windows(records: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:
+    """Make features and target of checked records, and cut them into windows."""
+    require_no_leakage()
+    return split(target(features(records.lazy())).collect(engine="streaming"), boundaries)
+
+
+def require_no_leakage() -> None:
+    """Stop when the features need more than is known when a prediction is asked for.
+
+    Raises
+    ------
+    ContractError
+        Naming the column.
+    """
+    known = {column.name: column.polars_type for column in contract.inputs(COLUMNS)}
+    try:
+        features(pl.LazyFrame(schema=known)).collect_schema()
+    except pl.exceptions.ColumnNotFoundError as error:
+        reason = str(error).splitlines()[0]
+        raise ContractError(
+            f"preprocessing/features.py uses what schema.py does not know at prediction time: "
+            f"{reason}. Drop that feature."
+        ) from error
 
 
 if __name__ == "__main__":

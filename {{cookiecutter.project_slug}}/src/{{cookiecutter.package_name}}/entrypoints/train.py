@@ -1,4 +1,4 @@
-"""Stage `train`: fit, export behind the parity gate, describe, track; or sweep hyperparameters."""
+"""Stage `train`: fit, export behind the parity gate, describe and track; or try other settings."""
 
 import json
 import logging
@@ -12,15 +12,15 @@ import polars as pl
 
 from .. import contract
 from ..config import combinations
-from ..inference.predictor import METADATA_FILE, MODEL_FILE
+from ..inference.predictor import METADATA_FILE, MODEL_FILE, load, score
 from ..preprocessing.features import CATEGORICAL, NUMERIC
 from ..preprocessing.ingest import read
 from ..schema import COLUMNS, TARGET
 from ..training import tracking
-from ..training.evaluate import metrics
-from ..training.export import require_parity, score, to_onnx
-from ..training.metadata import provenance
-from ..training.train import choose_threshold, fit, reference
+from ..training.evaluate import choose_threshold, metrics
+from ..training.export import require_parity, to_onnx
+from ..training.metadata import provenance, reference
+from ..training.model import fit
 from .configure import Configuration, configuration
 from .environment import Paths, run
 
@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 
 def main(where: Paths, overrides: Sequence[str]) -> None:
-    """Train once into `models/`; given several values, try each and leave `models/` alone."""
+    """Train into `models/`; given overrides, try each combination and leave `models/` alone."""
     runs = combinations(overrides)
     configurations = [configuration(where, values) for values in runs]
-    if len(runs) == 1:
+    if not overrides:
         train(where, configurations[0], where.models)
         return
     for values, config in zip(runs, configurations, strict=True):
@@ -41,19 +41,31 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
 
 
 def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]:
-    """Train one model and write it to `folder`.
+    """Train one model, write it to `folder`, and track the run.
+
+    Parameters
+    ----------
+    where : Paths
+    config : Configuration
+    folder : pathlib.Path
+        Gets `model.onnx` and `metadata.json`.
 
     Returns
     -------
     dict of str to float
         Metrics on the validation window.
+
+    Raises
+    ------
+    ParityError
+        When the exported model does not predict what the trained one predicts.
     """
     files = [where.processed / "train.parquet", where.processed / "validation.parquet"]
-    frame, validation = (read(path) for path in files)
+    frame, validation = (read(path, "Make it first: poe pipeline") for path in files)
     log.info("training on %d rows", frame.height)
     model = fit(frame, config.model, config.seed)
     exported = to_onnx(model)
-    probabilities = score(exported, validation)
+    probabilities = score(load(exported), validation)
     difference = require_parity(
         model, probabilities, validation, config.evaluation.parity_tolerance
     )

@@ -16,7 +16,6 @@ CHUNK = 100_000
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 ADDED = ("probability", "label", "reason")
 NO_REASON = pl.lit(None, pl.String)
-POSITION = contract.Column("row of the chunk", "Int64", "counted from 0")
 
 
 @dataclass
@@ -51,6 +50,8 @@ def score_file(
     ------
     ContractError
         When the source is empty or lacks a column, or a row breaks a rule.
+    ModelError
+        When the model gives something that is not a number.
     ProjectError
         When a file cannot be read or written.
     """
@@ -64,7 +65,7 @@ def score_file(
             if name in added:
                 raise ContractError(f"{source} has a column {name} already. Rename or drop it.")
         answers = [
-            _score(predictor, chunk, summary).select(added)
+            _score(predictor, chunk, summary, text=source.suffix == ".csv").select(added)
             for chunk in records.collect_batches(chunk_size=CHUNK)
         ]
         if not answers:
@@ -89,6 +90,8 @@ def _require_suffixes(source: Path, output: Path) -> None:
     for path in (source, output):
         if path.suffix not in SUFFIXES:
             raise ProjectError(f"{path} is of no known kind: expected {', '.join(SUFFIXES)}.")
+    if not output.parent.is_dir():
+        raise ProjectError(f"{output.parent} is no folder. Make it, or name another output.")
     if source.resolve() == output.resolve():
         raise ProjectError(f"{output} is the input itself. Name another output.")
 
@@ -97,7 +100,7 @@ def _scan(path: Path) -> pl.LazyFrame:
     if path.suffix == ".parquet":
         return pl.scan_parquet(path)
     if path.suffix == ".csv":
-        return pl.scan_csv(path, infer_schema=False, schema_overrides=RECORD_SCHEMA)
+        return pl.scan_csv(path, infer_schema=False)
     found = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
     known = {name: kind for name, kind in RECORD_SCHEMA.items() if name in found}
     return pl.scan_ndjson(path, infer_schema_length=None, schema_overrides=known)
@@ -112,13 +115,21 @@ def _sink(frame: pl.LazyFrame, part: Path, output: Path) -> None:
         frame.sink_ndjson(part)
 
 
-def _score(predictor: Predictor, chunk: pl.DataFrame, summary: Summary) -> pl.DataFrame:
-    columns = [POSITION, *contract.inputs(COLUMNS)]
-    checked = contract.check(chunk.with_row_index(POSITION.name), columns, tolerance=1)
+def _score(
+    predictor: Predictor, chunk: pl.DataFrame, summary: Summary, *, text: bool
+) -> pl.DataFrame:
+    columns = contract.inputs(COLUMNS)
+    # An optional field may be left out, as in a request.
+    optional = {column.name: column.polars_type for column in columns if column.nullable}
+    left_out = [
+        pl.lit(None, optional[name]).alias(name) for name in optional.keys() - {*chunk.columns}
+    ]
+    checked = contract.check(chunk.with_columns(left_out), columns, text=text)
     summary.rows += chunk.height
     summary.broken.update(checked.counts)
     probability = pl.Series("probability", predictor.frame(checked.valid), pl.Float64)
     label = (probability >= predictor.threshold).cast(pl.Int8).alias("label")
-    answered = checked.valid.select(POSITION.name, probability, label, reason=NO_REASON)
-    refused = checked.quarantined.select(POSITION.name, "reason")
-    return pl.concat([answered, refused], how="diagonal").sort(POSITION.name)
+    refused = checked.quarantined.select("row", "reason")
+    rows = chunk.select(pl.row_index("row")).join(refused, on="row", how="anti")
+    answered = rows.sort("row").with_columns(probability, label, reason=NO_REASON)
+    return pl.concat([answered, refused], how="diagonal").sort("row")

@@ -1,4 +1,4 @@
-"""The predictor: from a model folder, probabilities for records."""
+"""The predictor: from an exported model, probabilities for records."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +20,7 @@ METADATA_FILE = "metadata.json"
 RECORD_SCHEMA = pl.Schema((column.name, column.polars_type) for column in contract.inputs(COLUMNS))
 FEATURES = [*NUMERIC, *CATEGORICAL]
 AS_IS = pl.QueryOptFlags.none()
+RETRAIN = "Train it: poe pipeline"
 
 
 class Predictor:
@@ -39,7 +40,7 @@ class Predictor:
     def __init__(self, folder: Path) -> None:
         self.metadata = _read_metadata(folder)
         self.threshold = float(self.metadata["threshold"])
-        self._session = _load(folder / MODEL_FILE)
+        self._session = load(_read_model(folder), str(folder / MODEL_FILE))
         self._batch = pl.DataFrame(schema=RECORD_SCHEMA)
         # Building the expressions costs more than running them on a few rows, so it is done once,
         # over a source that yields whatever batch is set at the time.
@@ -66,7 +67,7 @@ class Predictor:
             When the model gives something that is not a number.
         """
         self._batch = pl.DataFrame(rows, schema=RECORD_SCHEMA)
-        return _finite(self.features(self._plan.collect(engine="in-memory", optimizations=AS_IS)))
+        return self.score(self._plan.collect(engine="in-memory", optimizations=AS_IS))
 
     def frame(self, records: pl.DataFrame) -> np.ndarray:
         """Score a table of records.
@@ -87,14 +88,11 @@ class Predictor:
             When the model gives something that is not a number.
         """
         lazy = records.lazy().select(list(RECORD_SCHEMA)).cast(RECORD_SCHEMA)
-        return _finite(self.features(features(lazy).select(FEATURES).collect()))
+        return self.score(features(lazy).select(FEATURES).collect())
 
-    def features(self, table: pl.DataFrame) -> np.ndarray:
-        """Score a table that has the features already, such as `data/processed`."""
-        columns = {name: table.get_column(name).to_numpy() for name in FEATURES}
-        feed = {name: values.reshape(-1, 1) for name, values in columns.items()}
-        probabilities = self._session.run(["probabilities"], feed)[0]
-        return np.asarray(probabilities)[:, 1].astype(np.float64)
+    def score(self, table: pl.DataFrame) -> np.ndarray:
+        """Score a table that has the features already, such as `data/processed`: see `score`."""
+        return score(self._session, table)
 
     def _source(
         self,
@@ -106,6 +104,72 @@ class Predictor:
         yield self._batch
 
 
+def load(model: bytes, name: str = "the exported model") -> ort.InferenceSession:
+    """Load an exported model.
+
+    Parameters
+    ----------
+    model : bytes
+    name : str
+        What to call it in an error.
+
+    Returns
+    -------
+    onnxruntime.InferenceSession
+
+    Raises
+    ------
+    ModelError
+        When it is damaged, or takes other features than `preprocessing/features.py` makes.
+    """
+    options = ort.SessionOptions()
+    # On several threads the trees are added up in another order: the last digit of a probability
+    # would depend on the size of the batch and on the machine.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a class of its own for each kind of damage
+        raise ModelError(f"{name}: not a model ({_line(error)}). {RETRAIN}") from error
+    taken = {node.name for node in session.get_inputs()}
+    if taken != set(FEATURES):
+        different = ", ".join(sorted(taken ^ set(FEATURES)))
+        raise ModelError(
+            f"{name}: the model and preprocessing/features.py differ in {different}. {RETRAIN}"
+        )
+    return session
+
+
+def score(session: ort.InferenceSession, table: pl.DataFrame) -> np.ndarray:
+    """Score feature rows.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+    table : polars.DataFrame of shape (rows, columns)
+        With the feature columns.
+
+    Returns
+    -------
+    numpy.ndarray of shape (rows,)
+        Probability of the positive class.
+
+    Raises
+    ------
+    ModelError
+        When the model gives something that is not a number.
+    """
+    columns = {name: table.get_column(name).to_numpy() for name in FEATURES}
+    feed = {name: values.reshape(-1, 1) for name, values in columns.items()}
+    probabilities = np.asarray(session.run(["probabilities"], feed)[0])[:, 1].astype(np.float64)
+    finite = np.isfinite(probabilities)
+    if not finite.all():
+        raise ModelError(
+            f"The model gave no number for {(~finite).sum()} of {len(finite)} records. "
+            f"Do not serve it. {RETRAIN}"
+        )
+    return probabilities
+
+
 def _read_metadata(folder: Path) -> dict[str, Any]:
     path = folder / METADATA_FILE
     try:
@@ -114,48 +178,21 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}, expected 0 to 1")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path}: not readable ({_line(error)}). Train first: poe pipeline"
-        ) from error
+        raise ModelError(f"{path}: not readable ({_line(error)}). {RETRAIN}") from error
     if made_for != contract.version(COLUMNS):
         raise ModelError(
             f"{path}: the model was trained for contract {made_for}, schema.py is "
-            f"{contract.version(COLUMNS)}. Train again: poe pipeline"
+            f"{contract.version(COLUMNS)}. {RETRAIN}"
         )
     return metadata
 
 
-def _load(path: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    # On several threads the trees are added up in another order: the last digit of a probability
-    # would depend on the size of the batch and on the machine.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+def _read_model(folder: Path) -> bytes:
+    path = folder / MODEL_FILE
     try:
-        session = ort.InferenceSession(
-            path.read_bytes(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime raises a class of its own for each kind of damage
-        raise ModelError(
-            f"{path}: not a model ({_line(error)}). Train first: poe pipeline"
-        ) from error
-    taken = {node.name for node in session.get_inputs()}
-    if taken != set(FEATURES):
-        different = ", ".join(sorted(taken ^ set(FEATURES)))
-        raise ModelError(
-            f"{path}: the model and preprocessing/features.py differ in {different}. "
-            "Train again: poe pipeline"
-        )
-    return session
-
-
-def _finite(probabilities: np.ndarray) -> np.ndarray:
-    finite = np.isfinite(probabilities)
-    if not finite.all():
-        raise ModelError(
-            f"The model gave no number for {(~finite).sum()} of {len(finite)} records. "
-            "Do not serve it; train again: poe pipeline"
-        )
-    return probabilities
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: not readable ({_line(error)}). {RETRAIN}") from error
 
 
 def _line(error: Exception) -> str:

@@ -28,12 +28,12 @@ from .predictor import Predictor
 
 log = logging.getLogger(__name__)
 
-BODY_LIMIT = 25 * 1024 * 1024
+BODY_LIMIT = 25 * 1024 * 1024  # bytes, as SageMaker allows
 BODY_SECONDS = 30.0
 TOO_LARGE = f"the body is larger than {BODY_LIMIT} bytes"
-LARGE_BODY = 256 * 1024
-BATCH = 1000
-LAST_REQUESTS_SECONDS = 1.0
+LARGE_BODY = 256 * 1024  # bytes
+BATCH = 1000  # records: enough for arrays to pay, few enough for /ping to get a turn
+LAST_REQUESTS_SECONDS = 1.0  # for what is on its way when the server is told to stop
 UTF8 = {b"charset=utf-8", b'charset="utf-8"', b"charset=us-ascii"}
 
 Waiting = tuple[Sequence[Any], asyncio.Future[list[float]]]
@@ -212,7 +212,8 @@ def serve(folder: Path, host: str, port: int) -> None:
     )
     gc.collect()
     gc.freeze()
-    log.info("Serving %s on http://%s:%d", folder, host, listener.getsockname()[1])
+    shown = f"[{host}]" if family == socket.AF_INET6 else host
+    log.info("Serving %s on http://%s:%d", folder, shown, listener.getsockname()[1])
     DrainingServer(config).run(sockets=[listener])
 
 

@@ -1,7 +1,7 @@
 """Features: what the model sees of a flight, from what is known when it is scheduled.
 
-Each function takes and returns a lazy frame of any engine that narwhals drives, row by row: the
-same code runs over the training data and inside the server.
+They work on a lazy frame of any engine that narwhals drives, row by row: the same code runs over
+the training data and inside the server.
 """
 
 import narwhals as nw
@@ -59,7 +59,16 @@ def features(records: IntoLazyFrameT) -> IntoLazyFrameT:
 
 
 def target(records: IntoLazyFrameT) -> IntoLazyFrameT:
-    """Add the target: 1 for a flight that arrived late, 0 on time, dropped where unknown."""
+    """Add the target: 1 for a flight that arrived late, 0 on time; drop rows where it is unknown.
+
+    Parameters
+    ----------
+    records : lazy frame with the outcome
+
+    Returns
+    -------
+    lazy frame
+    """
     frame = nw.from_native(records).filter(~nw.col("arr_delay").is_null())
     late = nw.col("arr_delay") > LATE_AFTER_MINUTES
     return frame.with_columns(late.cast(nw.Int8).alias(TARGET)).to_native()

@@ -9,8 +9,19 @@ from ..config import Join
 from ..errors import ContractError
 
 
-def read(path: Path) -> pl.DataFrame:
+def read(path: Path, remedy: str = "Check `source` and `data` in conf/.") -> pl.DataFrame:
     """Read a table from a parquet or CSV file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    remedy : str
+        What to do where there is no such file.
+
+    Returns
+    -------
+    polars.DataFrame of shape (rows, columns)
+        From CSV every cell is text, an empty one missing: the contract reads it.
 
     Raises
     ------
@@ -18,10 +29,10 @@ def read(path: Path) -> pl.DataFrame:
         When the file is missing or cannot be read.
     """
     if not path.is_file():
-        raise ContractError(f"{path}: no such file. Check `source` and `data` in conf/.")
+        raise ContractError(f"{path}: no such file. {remedy}")
     try:
         return (
-            pl.read_csv(path, try_parse_dates=True)
+            pl.read_csv(path, infer_schema=False)
             if path.suffix == ".csv"
             else pl.read_parquet(path)
         )
@@ -46,9 +57,12 @@ def join(table: pl.DataFrame, others: Sequence[tuple[Join, pl.DataFrame]]) -> pl
     Raises
     ------
     ContractError
-        When a key is missing on either side, has another type, or is not unique on the right.
+        When a table is empty, when a key is missing on either side, has another type, or is not
+        unique on the right, or when another column is on both sides.
     """
     for declared, other in others:
+        if other.is_empty():
+            raise ContractError(f"{declared.table} is empty: expected at least one row.")
         for side, name in ((table, "the records"), (other, declared.table)):
             missing = [key for key in declared.keys if key not in side.columns]
             if missing:
@@ -56,6 +70,12 @@ def join(table: pl.DataFrame, others: Sequence[tuple[Join, pl.DataFrame]]) -> pl
                     f"{declared.table}: key {', '.join(missing)} is not in {name}, which has "
                     f"{', '.join(side.columns)}. Mend data.joins in conf/."
                 )
+        both = sorted(set(table.columns) & set(other.columns) - set(declared.keys))
+        if both:
+            raise ContractError(
+                f"{declared.table}: {', '.join(both)} is in the records already. Rename or drop "
+                "it in one of the tables, or make it a key."
+            )
         repeated = other.height - other.n_unique(declared.keys)
         if repeated:
             raise ContractError(
@@ -66,5 +86,7 @@ def join(table: pl.DataFrame, others: Sequence[tuple[Join, pl.DataFrame]]) -> pl
             table = table.join(other, on=declared.keys, how="left", maintain_order="left")
         except pl.exceptions.SchemaError as error:
             reason = str(error).splitlines()[0]
-            raise ContractError(f"{declared.table}: keys of different types: {reason}") from error
+            raise ContractError(
+                f"{declared.table}: keys of different types: {reason}. Convert one of them."
+            ) from error
     return table

@@ -7,8 +7,6 @@ import polars as pl
 from ..config import Split
 from ..errors import ContractError
 
-WINDOWS = ("train", "validation", "test")
-
 
 def split(frame: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:
     """Cut a table into training, validation and test window.
@@ -27,12 +25,20 @@ def split(frame: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:
     Raises
     ------
     ContractError
-        When the column is missing, does not compare with the boundaries, or a window is empty.
+        When the column is missing or has missing values, does not compare with the boundaries, or
+        a window is empty.
     """
     if boundaries.column not in frame.columns:
         raise ContractError(
             f"data.split.column={boundaries.column}: no such column; "
             f"there are {', '.join(frame.columns)}"
+        )
+    unplaced = frame[boundaries.column].null_count()
+    if unplaced or frame.is_empty():
+        raise ContractError(
+            f"data.split.column={boundaries.column}: missing in {unplaced} of {frame.height} rows "
+            "whose outcome is known, expected at least one row and none without it. Mend the "
+            "source, or split by another column."
         )
     column = pl.col(boundaries.column)
     start: Any = boundaries.train_until
@@ -61,6 +67,12 @@ def split(frame: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:
 
 def require_two_classes(windows: dict[str, pl.DataFrame], target: str) -> None:
     """Stop when a window holds only one label, so that nothing can be learnt or measured.
+
+    Parameters
+    ----------
+    windows : dict of str to polars.DataFrame
+    target : str
+        The column of labels.
 
     Raises
     ------

@@ -32,6 +32,27 @@ class Check:
     passed: bool
 
 
+def choose_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Find the decision threshold with the highest F1 score.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray of shape (rows,)
+        0 or 1.
+    probabilities : numpy.ndarray of shape (rows,)
+
+    Returns
+    -------
+    float
+        A row is labelled 1 where its probability is at or above it.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, thresholds = precision_recall_curve(labels, probabilities)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+    return float(thresholds[np.argmax(f1[:-1])])
+
+
 def metrics(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float]:
     """Compute the metrics of a binary classifier.
 
@@ -101,8 +122,8 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int =
 def roc_auc_intervals(
     labels: np.ndarray,
     scores: Mapping[str, np.ndarray],
-    against: str,
-    config: EvaluationConfig,
+    samples: int,
+    confidence: float,
     seed: int,
 ) -> dict[str, tuple[Interval, Interval]]:
     """Bootstrap the area under the ROC curve of several models on the same resampled rows.
@@ -111,15 +132,17 @@ def roc_auc_intervals(
     ----------
     labels : numpy.ndarray of shape (rows,)
     scores : mapping of str to numpy.ndarray of shape (rows,)
-    against : str
-        The model whose gain over each other is measured.
-    config : EvaluationConfig
+        That of the model under the name `model`, and those of its rivals.
+    samples : int
+        How often the rows are drawn anew.
+    confidence : float
+        Share of the draws that an interval holds, 0 to 1.
     seed : int
 
     Returns
     -------
     dict
-        For each model its area, and the gain of `against` over it, with percentile intervals.
+        For each its area, and the gain of `model` over it, with percentile intervals.
 
     References
     ----------
@@ -127,31 +150,31 @@ def roc_auc_intervals(
     from ranks, as the Mann-Whitney statistic: Hanley, McNeil, *Radiology* 143, 1982.
     """
     random = np.random.default_rng(seed)
-    rows = random.integers(labels.size, size=(config.bootstrap_samples, labels.size))
-    rows[0] = np.arange(labels.size)
-    areas = {name: _areas(labels[rows], values[rows]) for name, values in scores.items()}
-    tails = [(1 - config.confidence) / 2, (1 + config.confidence) / 2]
+    areas: dict[str, list[float]] = {name: [] for name in scores}
+    for draw in range(samples + 1):
+        rows = random.integers(labels.size, size=labels.size) if draw else np.arange(labels.size)
+        for name, values in scores.items():
+            areas[name].append(_area(labels[rows], values[rows]))
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
 
     def interval(values: np.ndarray) -> Interval:
         low, high = np.nanquantile(values[1:], tails)
         return Interval(float(values[0]), float(low), float(high))
 
+    model = np.array(areas["model"])
     return {
-        name: (interval(values), interval(areas[against] - values))
+        name: (interval(np.array(values)), interval(model - np.array(values)))
         for name, values in areas.items()
     }
 
 
-def _areas(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def _area(labels: np.ndarray, scores: np.ndarray) -> float:
     from scipy.stats import rankdata
 
-    positives = labels.sum(axis=1)
-    negatives = labels.shape[1] - positives
-    ranks = np.where(labels == 1, rankdata(scores, axis=1), 0).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(
-            (ranks - positives * (positives + 1) / 2) / (positives * negatives), dtype=float
-        )
+    positives = int(labels.sum())
+    pairs = positives * (labels.size - positives)
+    ranks = rankdata(scores)[labels == 1].sum()
+    return float((ranks - positives * (positives + 1) / 2) / pairs) if pairs else np.nan
 
 
 def checks(
@@ -192,6 +215,10 @@ def checks(
 
 def require_passed(found: list[Check]) -> None:
     """Stop a model that failed a check.
+
+    Parameters
+    ----------
+    found : list of Check
 
     Raises
     ------

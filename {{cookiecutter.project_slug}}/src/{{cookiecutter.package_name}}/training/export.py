@@ -11,6 +11,7 @@ from ..preprocessing.features import CATEGORICAL, NUMERIC
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+# Versions of the operator sets: the tree converters of skl2onnx write version 3 of ai.onnx.ml.
 OPSET = {"": 21, "ai.onnx.ml": 3}
 
 
@@ -27,43 +28,31 @@ def to_onnx(model: "Pipeline") -> bytes:
     bytes
         A model with one input of shape (rows, 1) a feature, and the outputs `label` and
         `probabilities` of shape (rows, 2).
+
+    Raises
+    ------
+    ParityError
+        When skl2onnx cannot convert the pipeline.
     """
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
-    _floor_thresholds(model[-1])
     numbers: list[tuple[str, Any]] = [(name, FloatTensorType([None, 1])) for name in NUMERIC]
     texts: list[tuple[str, Any]] = [(name, StringTensorType([None, 1])) for name in CATEGORICAL]
-    exported = convert_sklearn(
-        model,
-        "model",
-        numbers + texts,
-        target_opset=OPSET,
-        options={id(model): {"zipmap": False}},
-    )
+    try:
+        exported = convert_sklearn(
+            model,
+            "model",
+            numbers + texts,
+            target_opset=OPSET,
+            options={id(model): {"zipmap": False}},
+        )
+    except Exception as error:  # skl2onnx raises a class of its own for each thing it cannot do
+        raise ParityError(
+            f"training/model.py: skl2onnx cannot export it ({' '.join(str(error).split())[:300]}). "
+            "Use estimators and parameters that it converts."
+        ) from error
     return bytes(exported.SerializeToString())
-
-
-def score(exported: bytes, frame: pl.DataFrame) -> np.ndarray:
-    """Score feature rows with an exported model.
-
-    Parameters
-    ----------
-    exported : bytes
-    frame : polars.DataFrame
-        With the feature columns.
-
-    Returns
-    -------
-    numpy.ndarray of shape (rows,)
-        Probability of the positive class.
-    """
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(exported, providers=["CPUExecutionProvider"])
-    feed = {name: frame[name].to_numpy().reshape(-1, 1) for name in NUMERIC}
-    feed |= {name: frame[name].to_numpy().astype(object).reshape(-1, 1) for name in CATEGORICAL}
-    return np.asarray(session.run(["probabilities"], feed)[0])[:, 1].astype(np.float64)
 
 
 def require_parity(
@@ -101,15 +90,3 @@ def require_parity(
             "Use only float32 features and estimators that skl2onnx converts exactly."
         )
     return worst
-
-
-def _floor_thresholds(trees: Any) -> None:
-    # ONNX stores float32 thresholds. For float32 features x <= t and x <= floor32(t) are the same,
-    # so flooring changes no prediction here and keeps ONNX from rounding a threshold up.
-    for stage in getattr(trees, "_predictors", ()):
-        for predictor in stage:
-            exact = predictor.nodes["num_threshold"]
-            rounded = exact.astype(np.float32)
-            above = rounded.astype(np.float64) > exact
-            rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
-            predictor.nodes["num_threshold"] = rounded

@@ -1,11 +1,14 @@
 """The model: gradient boosted trees behind an encoder, and the hyperparameters they take."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+import polars as pl
 from pydantic import Field
 
 from ..config import Section
 from ..preprocessing.features import CATEGORICAL, NUMERIC
+from ..schema import TARGET
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -21,6 +24,27 @@ class Hyperparameters(Section):
     l2_regularization: Annotated[float, Field(ge=0)]
 
 
+def fit(frame: pl.DataFrame, hyperparameters: Hyperparameters, seed: int) -> "Pipeline":
+    """Fit the model.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame of shape (rows, columns)
+        With the feature columns and the target.
+    hyperparameters : Hyperparameters
+    seed : int
+        Makes two fits on the same rows identical.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        Predicts as it will when it is exported.
+    """
+    model = build(hyperparameters, seed).fit(frame, frame[TARGET].to_numpy())
+    _floor_thresholds(model[-1])
+    return model
+
+
 def build(hyperparameters: Hyperparameters, seed: int) -> "Pipeline":
     """Build the untrained model.
 
@@ -31,7 +55,6 @@ def build(hyperparameters: Hyperparameters, seed: int) -> "Pipeline":
     ----------
     hyperparameters : Hyperparameters
     seed : int
-        Makes two fits on the same rows identical.
 
     Returns
     -------
@@ -43,7 +66,6 @@ def build(hyperparameters: Hyperparameters, seed: int) -> "Pipeline":
     Ke et al., *LightGBM: A Highly Efficient Gradient Boosting Decision Tree*, NeurIPS 2017, whose
     histogram algorithm scikit-learn follows.
     """
-    import numpy as np
     from sklearn.compose import ColumnTransformer
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.pipeline import Pipeline
@@ -57,3 +79,15 @@ def build(hyperparameters: Hyperparameters, seed: int) -> "Pipeline":
         **hyperparameters.model_dump(), early_stopping=False, random_state=seed
     )
     return Pipeline([("columns", columns), ("trees", trees)])
+
+
+def _floor_thresholds(trees: Any) -> None:
+    # ONNX stores float32 thresholds. For float32 features x <= t and x <= floor32(t) are the same,
+    # so flooring changes no prediction here and keeps ONNX from rounding a threshold up.
+    for stage in trees._predictors:
+        for predictor in stage:
+            exact = predictor.nodes["num_threshold"]
+            rounded = exact.astype(np.float32)
+            above = rounded.astype(np.float64) > exact
+            rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+            predictor.nodes["num_threshold"] = rounded
