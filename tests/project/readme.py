@@ -183,9 +183,12 @@ class Running(NamedTuple):
         return output
 
     def kill(self) -> None:
-        """End what is left of it."""
-        if self.processes():
-            os.killpg(self.group, signal.SIGKILL)
+        """End what is left of it: poe passes a request on to its command, which has another group."""
+        for sent in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + 10
+            while self.processes() and time.monotonic() < deadline:
+                os.killpg(self.group, sent)
+                time.sleep(0.1)
 
 
 def answers(address: str) -> bool:

@@ -10,7 +10,7 @@ LIST = "import json; from importlib.metadata import packages_distributions as kn
 
 def test_no_installed_module_is_allowed_as_the_name_of_the_package(fresh: Project) -> None:
     installed = json.loads(fresh.does(f"python -c '{LIST}; print(json.dumps([*known()]))'"))
-    installed.remove(fresh.package.name)
+    installed = [name for name in installed if name != fresh.package.name]
     assert len(installed) > 100
     allowed, _ = local_extensions.RULES["package_name"]
     assert [name for name in installed if allowed(name)] == []

@@ -98,7 +98,7 @@ def windows(config: Configuration, records: pl.DataFrame) -> dict[str, pl.DataFr
 @pytest.fixture(scope="session")
 def model(config: Configuration, windows: dict[str, pl.DataFrame]) -> Pipeline:
     """A trained model."""
-    return fit(windows["train"], config.model, config.seed)
+    return fit(windows["train"], windows["validation"], config.model, config.seed)
 
 
 @pytest.fixture(scope="session")

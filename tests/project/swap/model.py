@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING, Annotated
 
+import polars as pl
 from pydantic import Field
 
 from ..config import Section
 from ..preprocessing.features import NUMERIC
+from ..schema import TARGET
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -17,8 +19,10 @@ class Hyperparameters(Section):
     inverse_regularization: Annotated[float, Field(gt=0)]
 
 
-def build(hyperparameters: Hyperparameters, seed: int) -> "Pipeline":
-    """Build the untrained model."""
+def fit(
+    train: pl.DataFrame, validation: pl.DataFrame, hyperparameters: Hyperparameters, seed: int
+) -> "Pipeline":
+    """Fit the model; it has no use for the validation window."""
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
@@ -27,4 +31,5 @@ def build(hyperparameters: Hyperparameters, seed: int) -> "Pipeline":
 
     columns = ColumnTransformer([("numeric", SimpleImputer(strategy="median"), list(NUMERIC))])
     classifier = LogisticRegression(C=hyperparameters.inverse_regularization, random_state=seed)
-    return Pipeline([("columns", columns), ("scaled", StandardScaler()), ("linear", classifier)])
+    model = Pipeline([("columns", columns), ("scaled", StandardScaler()), ("linear", classifier)])
+    return model.fit(train, train[TARGET].to_numpy())

@@ -2,16 +2,17 @@
 
 import polars as pl
 from PACKAGE.entrypoints.configure import Configuration
+from PACKAGE.inference.predictor import load, score
 from PACKAGE.schema import TARGET
 from PACKAGE.training import export
-from PACKAGE.training.train import fit
+from PACKAGE.training.model import fit
 from sklearn.metrics import roc_auc_score
 
 
 def test_the_exported_model_predicts_the_same(
     config: Configuration, windows: dict[str, pl.DataFrame]
 ) -> None:
-    model = fit(windows["train"], config.model, config.seed)
-    exported = export.score(export.to_onnx(model), windows["test"])
+    model = fit(windows["train"], windows["validation"], config.model, config.seed)
+    exported = score(load(export.to_onnx(model)), windows["test"])
     assert export.require_parity(model, exported, windows["test"], 1e-5) < 1e-5
     assert roc_auc_score(windows["test"][TARGET], exported) > 0.9

@@ -139,7 +139,9 @@ def load(schema: type[Schema], folder: Path, overrides: Sequence[str] = ()) -> S
     try:
         return schema.model_validate(composed)
     except ValidationError as error:
-        lines = dict.fromkeys(_line(schema, detail) for detail in error.errors())
+        # A misspelt key before what is missing for it.
+        details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
+        lines = dict.fromkeys(_line(schema, detail) for detail in details)
         raise ConfigError("; ".join(lines)) from error
 
 

@@ -25,7 +25,7 @@ Windows = dict[str, pl.DataFrame]
 def model(config: Configuration, windows: Windows) -> Pipeline:
     """A small model."""
     few = config.model.model_copy(update={"max_iter": 20})
-    return fit(windows["train"], few, config.seed)
+    return fit(windows["train"], windows["validation"], few, config.seed)
 
 
 def test_one_probability_a_row_and_each_between_0_and_1(model: Pipeline, windows: Windows) -> None:
@@ -43,7 +43,7 @@ def test_loss_falls_with_more_iterations_on_a_tiny_set(
     losses = []
     for iterations in (1, 10, 100):
         settings = config.model.model_copy(update={"max_iter": iterations, "min_samples_leaf": 5})
-        fitted = fit(tiny, settings, config.seed)
+        fitted = fit(tiny, tiny, settings, config.seed)
         losses.append(log_loss(labels, fitted.predict_proba(tiny)[:, 1]))
     assert losses == sorted(losses, reverse=True)
 
@@ -58,13 +58,13 @@ def test_a_tiny_set_is_learnt_by_heart(config: Configuration, windows: Windows) 
             "max_leaf_nodes": 31,
         }
     )
-    fitted = fit(tiny, settings, config.seed)
+    fitted = fit(tiny, tiny, settings, config.seed)
     assert roc_auc_score(tiny[TARGET], fitted.predict_proba(tiny)[:, 1]) > 0.99
 
 
 def test_two_fits_are_identical(config: Configuration, windows: Windows, model: Pipeline) -> None:
     settings = config.model.model_copy(update={"max_iter": 20})
-    again = fit(windows["train"], settings, config.seed)
+    again = fit(windows["train"], windows["validation"], settings, config.seed)
     assert (again.predict_proba(windows["test"]) == model.predict_proba(windows["test"])).all()
     assert export.to_onnx(again) == export.to_onnx(model)
 
@@ -83,7 +83,8 @@ def test_export_changes_no_prediction_of_the_model(model: Pipeline, windows: Win
 def test_a_model_whose_export_predicts_otherwise_is_stopped(
     config: Configuration, windows: Windows, model: Pipeline
 ) -> None:
-    opposite = fit(windows["train"].with_columns(1 - pl.col(TARGET)), config.model, config.seed)
+    train = windows["train"].with_columns(1 - pl.col(TARGET))
+    opposite = fit(train, train, config.model, config.seed)
     exported = score(load(export.to_onnx(opposite)), windows["test"])
     with pytest.raises(ParityError, match=r"evaluation\.parity_tolerance"):
         export.require_parity(model, exported, windows["test"], 1e-5)

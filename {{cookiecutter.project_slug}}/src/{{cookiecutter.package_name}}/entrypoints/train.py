@@ -63,7 +63,7 @@ def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]
     files = [where.processed / "train.parquet", where.processed / "validation.parquet"]
     frame, validation = (read(path, "Make it first: poe pipeline") for path in files)
     log.info("training on %d rows", frame.height)
-    model = fit(frame, config.model, config.seed)
+    model = fit(frame, validation, config.model, config.seed)
     exported = to_onnx(model)
     probabilities = score(load(exported), validation)
     difference = require_parity(

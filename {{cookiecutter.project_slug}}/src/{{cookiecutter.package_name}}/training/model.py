@@ -24,13 +24,17 @@ class Hyperparameters(Section):
     l2_regularization: Annotated[float, Field(ge=0)]
 
 
-def fit(frame: pl.DataFrame, hyperparameters: Hyperparameters, seed: int) -> "Pipeline":
+def fit(
+    train: pl.DataFrame, validation: pl.DataFrame, hyperparameters: Hyperparameters, seed: int
+) -> "Pipeline":
     """Fit the model.
 
     Parameters
     ----------
-    frame : polars.DataFrame of shape (rows, columns)
+    train : polars.DataFrame of shape (rows, columns)
         With the feature columns and the target.
+    validation : polars.DataFrame
+        Later rows, for an estimator that stops early; this one does not.
     hyperparameters : Hyperparameters
     seed : int
         Makes two fits on the same rows identical.
@@ -40,7 +44,7 @@ def fit(frame: pl.DataFrame, hyperparameters: Hyperparameters, seed: int) -> "Pi
     sklearn.pipeline.Pipeline
         Predicts as it will when it is exported.
     """
-    model = build(hyperparameters, seed).fit(frame, frame[TARGET].to_numpy())
+    model = build(hyperparameters, seed).fit(train, train[TARGET].to_numpy())
     _floor_thresholds(model[-1])
     return model
 
