@@ -183,12 +183,13 @@ class Running(NamedTuple):
         return output
 
     def kill(self) -> None:
-        """End what is left of it: poe passes a request on to its command, which has another group."""
+        """End what is left of it; poe passes SIGTERM on to its command, which has its own group."""
         for sent in (signal.SIGTERM, signal.SIGKILL):
+            if self.processes():
+                os.killpg(self.group, sent)
             deadline = time.monotonic() + 10
             while self.processes() and time.monotonic() < deadline:
-                os.killpg(self.group, sent)
-                time.sleep(0.1)
+                time.sleep(0.05)
 
 
 def answers(address: str) -> bool:
