@@ -1,5 +1,6 @@
 """Runs the commands of a README as its reader would: verbatim, in order, in one bash."""
 
+import contextlib
 import os
 import re
 import select
@@ -185,7 +186,7 @@ class Running(NamedTuple):
     def kill(self) -> None:
         """End what is left of it; poe passes SIGTERM on to its command, which has its own group."""
         for sent in (signal.SIGTERM, signal.SIGKILL):
-            if self.processes():
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.group, sent)
             deadline = time.monotonic() + 10
             while self.processes() and time.monotonic() < deadline:
