@@ -15,7 +15,7 @@ TESTED = {
     "make demo": "test_one_command_leads_from_a_clone_to_a_prediction",
     "make bake": "test_make_bake_passes_its_answers_on",
     "make test": "what runs at this moment: it would run itself without end",
-    "make benchmark": "takes ten minutes and asserts no time; a maintainer runs it and reads the page",
+    "make benchmark": "takes ten minutes and asserts nothing",
     "mlflow models serve": "a peer, run by benchmarks/serving.py",
     "make": "test_make_alone_lists_the_commands",
     "python3 bootstrap.py": "test_readme.py, in a baked project",
