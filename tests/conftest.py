@@ -71,14 +71,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bake_into(tmp_path_factory.mktemp("default") / "bake")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of tests/project on one worker: they share a real installation."""
-    for item in items:
-        if item.path.is_relative_to(TEMPLATE / "tests" / "project"):
-            item.add_marker(pytest.mark.xdist_group("project"))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail a skipped test where CI is set: a check that did not run is not green."""

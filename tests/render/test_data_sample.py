@@ -17,9 +17,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "{{cookiecutter.project_slug}}"
 SAMPLE = PROJECT / "data" / "sample"
-# The whole package is fetched once for all these tests.
-pytestmark = pytest.mark.xdist_group("data")
-
 KEYS = {
     "flights": ["time_hour", "origin", "carrier", "flight"],
     "weather": ["origin", "time_hour"],
