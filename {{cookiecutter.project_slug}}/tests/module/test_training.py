@@ -83,7 +83,7 @@ def test_export_changes_no_prediction_of_the_model(model: Pipeline, windows: Win
 def test_a_model_whose_export_predicts_otherwise_is_stopped(
     config: Configuration, windows: Windows, model: Pipeline
 ) -> None:
-    train = windows["train"].with_columns(1 - pl.col(TARGET))
+    train = windows["train"].with_columns((1 - pl.col(TARGET)).alias(TARGET))
     opposite = fit(train, train, config.model, config.seed)
     exported = score(load(export.to_onnx(opposite)), windows["test"])
     with pytest.raises(ParityError, match=r"evaluation\.parity_tolerance"):
