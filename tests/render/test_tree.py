@@ -91,6 +91,12 @@ def test_python_version_stays_a_text(bake: Bake) -> None:
     assert setup["with"]["python-version"] == "3.11"
 
 
+@pytest.mark.parametrize("name", ["On", "No", "True", "Null"])
+def test_a_name_that_yaml_takes_for_something_else_stays_a_text(name: str, bake: Bake) -> None:
+    (config,) = gates.READERS[".yaml"]((bake(project_name=name) / "conf/config.yaml").read_text())
+    assert config["tracking"]["experiment"].startswith(name.lower())
+
+
 @pytest.mark.parametrize(
     ("bucket", "url"),
     [("", "../../storage-bay-storage"), ("models-1", "s3://models-1/storage-bay")],
