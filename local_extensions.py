@@ -70,8 +70,9 @@ def package(name: object) -> str:
 @functools.cache
 def _locked() -> frozenset[str]:
     """Names of the locked distributions, as module names."""
-    lock = (TEMPLATE / "{{cookiecutter.project_slug}}" / "poetry.lock").read_text("utf-8")
-    names = re.findall(r'^name = "(.+)"$', lock, re.MULTILINE)
+    locks = (TEMPLATE / "{{cookiecutter.project_slug}}").glob("*poetry.lock*")
+    texts = "".join(lock.read_text("utf-8") for lock in locks)
+    names = re.findall(r'^name = "(.+)"$', texts, re.MULTILINE)
     return frozenset(re.sub(r"[-.]+", "_", name).lower() for name in names)
 
 

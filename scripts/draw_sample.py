@@ -19,8 +19,15 @@ SAMPLE = PROJECT / "data" / "sample"
 
 def locked_polars() -> str:
     """Return the version of polars that the project locks: another one writes other bytes."""
-    packages = tomllib.loads((PROJECT / "poetry.lock").read_text(encoding="utf-8"))["package"]
-    return str(next(package["version"] for package in packages if package["name"] == "polars"))
+    versions = {
+        package["version"]
+        for lock in PROJECT.glob("*poetry.lock*")
+        for package in tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
+        if package["name"] == "polars"
+    }
+    if len(versions) != 1:
+        sys.exit(f"draw_sample.py: the locks hold polars {', '.join(versions)}: refresh them")
+    return str(versions.pop())
 
 
 def different(drawn: Path, shipped: Path) -> list[str]:

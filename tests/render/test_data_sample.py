@@ -149,7 +149,8 @@ def test_changed_sample_is_reported_and_then_replaced(tmp_path: Path) -> None:
     copy = tmp_path / PROJECT.name
     script = tmp_path / "scripts" / "draw_sample.py"
     shutil.copytree(PROJECT / "data", copy / "data")
-    shutil.copy(PROJECT / "poetry.lock", copy)
+    for lock in PROJECT.glob("*poetry.lock*"):
+        shutil.copy(lock, copy)
     script.parent.mkdir()
     shutil.copy(ROOT / "scripts" / "draw_sample.py", script)
     changed = copy / "data" / "sample" / "planes.parquet"

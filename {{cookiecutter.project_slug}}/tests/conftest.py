@@ -3,12 +3,13 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from pytest_socket import SocketBlockedError, disable_socket, enable_socket
-from sklearn.pipeline import Pipeline
 
 from {{ cookiecutter.package_name }}.contract import version
 from {{ cookiecutter.package_name }}.entrypoints import ingest, preprocess
@@ -17,9 +18,10 @@ from {{ cookiecutter.package_name }}.entrypoints.configure import (
     configuration,
 )
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths
-from {{ cookiecutter.package_name }}.schema import COLUMNS
+from {{ cookiecutter.package_name }}.schema import COLUMNS, TARGET
 from {{ cookiecutter.package_name }}.training.export import to_onnx
-from {{ cookiecutter.package_name }}.training.model import fit
+from {{ cookiecutter.package_name }}.training.metrics import outputs_of
+from {{ cookiecutter.package_name }}.training.model import fit, predict
 
 TIERS = ("unit", "module", "integration", "e2e")
 ISOLATED = ("unit", "module")
@@ -96,18 +98,22 @@ def windows(config: Configuration, records: pl.DataFrame) -> dict[str, pl.DataFr
 
 
 @pytest.fixture(scope="session")
-def model(config: Configuration, windows: dict[str, pl.DataFrame]) -> Pipeline:
+def model(config: Configuration, windows: dict[str, pl.DataFrame]) -> Any:
     """A trained model."""
     return fit(windows["train"], windows["validation"], config.model, config.seed)
 
 
 @pytest.fixture(scope="session")
-def folder(model: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(
+    model: Any, windows: dict[str, pl.DataFrame], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder with the exported model."""
+    validation = windows["validation"]
+    outputs = outputs_of(model, validation[TARGET].to_numpy(), predict(model, validation))
     folder = tmp_path_factory.mktemp("exported") / "models"
     folder.mkdir()
     (folder / "model.onnx").write_bytes(to_onnx(model))
-    metadata = {"contract_version": version(COLUMNS), "threshold": 0.25}
+    metadata = {"contract_version": version(COLUMNS), "outputs": asdict(outputs)}
     (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
     return folder
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import polars as pl
 from pydantic import Field
 
@@ -33,3 +34,9 @@ def fit(
     classifier = LogisticRegression(C=hyperparameters.inverse_regularization, random_state=seed)
     model = Pipeline([("columns", columns), ("scaled", StandardScaler()), ("linear", classifier)])
     return model.fit(train, train[TARGET].to_numpy())
+
+
+def predict(model: "Pipeline", frame: pl.DataFrame) -> np.ndarray:
+    """Score rows with the probability of label 1."""
+    probabilities: np.ndarray = model.predict_proba(frame)[:, 1]
+    return probabilities

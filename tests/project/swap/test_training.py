@@ -5,7 +5,8 @@ from PACKAGE.entrypoints.configure import Configuration
 from PACKAGE.inference.predictor import load, score
 from PACKAGE.schema import TARGET
 from PACKAGE.training import export
-from PACKAGE.training.model import fit
+from PACKAGE.training.gate import require_parity
+from PACKAGE.training.model import fit, predict
 from sklearn.metrics import roc_auc_score
 
 
@@ -14,5 +15,5 @@ def test_the_exported_model_predicts_the_same(
 ) -> None:
     model = fit(windows["train"], windows["validation"], config.model, config.seed)
     exported = score(load(export.to_onnx(model)), windows["test"])
-    assert export.require_parity(model, exported, windows["test"], 1e-5) < 1e-5
+    assert require_parity(predict(model, windows["test"]), exported, 1e-5) < 1e-5
     assert roc_auc_score(windows["test"][TARGET], exported) > 0.9

@@ -66,19 +66,6 @@ class DataConfig(Section):
     split: Split
 
 
-class EvaluationConfig(Section):
-    """What a model has to reach before it may be used."""
-
-    baseline_features: Annotated[list[Name], Field(min_length=1, max_length=3)]
-    bootstrap_samples: Annotated[int, Field(ge=100, le=100_000)]
-    confidence: Annotated[float, Field(ge=0.5, lt=1)]
-    minimum_roc_auc: Share
-    maximum_log_loss: Annotated[float, Field(gt=0)]
-    maximum_calibration_error: Share
-    minimum_gain: Share
-    parity_tolerance: Annotated[float, Field(gt=0, le=0.01)]
-
-
 class TrackingConfig(Section):
     """Where MLflow keeps its runs."""
 
@@ -87,16 +74,17 @@ class TrackingConfig(Section):
 
 
 Hyperparameters = TypeVar("Hyperparameters", bound=BaseModel)
+Evaluation = TypeVar("Evaluation", bound=BaseModel)
 
 
-class Config(Section, Generic[Hyperparameters]):
-    """The whole configuration; `model` is typed in `training/model.py`."""
+class Config(Section, Generic[Hyperparameters, Evaluation]):
+    """The whole configuration; `training/` types what its model and its evaluation take."""
 
     source: Name
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     data: DataConfig
     model: Hyperparameters
-    evaluation: EvaluationConfig
+    evaluation: Evaluation
     tracking: TrackingConfig
 
 

@@ -5,8 +5,12 @@ Change this list for your own problem; the checks of batches and of requests fol
 
 from .contract import Column
 
+{% if cookiecutter.task == 'classification' -%}
 TARGET = "late"
 LATE_AFTER_MINUTES = 15
+{%- else -%}
+TARGET = "minutes_late"
+{%- endif %}
 
 COLUMNS = (
     Column("time_hour", "Datetime", "hour of the scheduled departure, New York time"),

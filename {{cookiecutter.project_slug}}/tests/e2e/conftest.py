@@ -36,9 +36,10 @@ def bodies(known: pl.DataFrame) -> list[bytes]:
 
 @pytest.fixture(scope="session")
 def expected(folder: Path, known: pl.DataFrame) -> list[Any]:
-    """The probability of each of them, whatever else is in its batch: not equal to the last bit."""
-    scored = Predictor(folder).frame(known).tolist()
-    return [pytest.approx(probability, abs=1e-6) for probability in scored]
+    """The prediction for each of them, whatever else is in its batch: not equal to the last bit."""
+    predictor = Predictor(folder)
+    predictions = predictor.outputs.predictions(predictor.frame(known).tolist())
+    return [pytest.approx(each, rel=1e-6, abs=1e-6) for each in predictions]
 
 
 @pytest.fixture

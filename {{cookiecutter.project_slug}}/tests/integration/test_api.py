@@ -10,16 +10,17 @@ import httpx
 import msgspec
 import polars as pl
 import pytest
-from sklearn.pipeline import Pipeline
 
 from {{ cookiecutter.package_name }} import contract
 from {{ cookiecutter.package_name }}.entrypoints import predict
+from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths
 from {{ cookiecutter.package_name }}.errors import ContractError
 from {{ cookiecutter.package_name }}.inference.predictor import Predictor
 from {{ cookiecutter.package_name }}.inference.server import create_app
 from {{ cookiecutter.package_name }}.preprocessing.features import features
 from {{ cookiecutter.package_name }}.schema import COLUMNS
+from {{ cookiecutter.package_name }}.training import model as training
 
 INPUTS = [column.name for column in contract.inputs(COLUMNS)]
 TYPES = ("application/json", "application/jsonlines", "text/csv")
@@ -73,12 +74,13 @@ def answers(response: httpx.Response) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("content_type", TYPES)
 def test_a_record_sent_is_scored_as_the_trained_model_scores_its_features(
-    where: Paths, model: Pipeline, sample: pl.DataFrame, content_type: str
+    where: Paths, config: Configuration, model: Any, sample: pl.DataFrame, content_type: str
 ) -> None:
-    expected = model.predict_proba(features(sample.lazy()).collect())[:, 1]
+    scores = training.predict(model, features(sample.lazy()).collect())
+    expected = Predictor(where.models).outputs.predictions(scores.tolist())
+    tolerance = config.evaluation.parity_tolerance
     found = answers(post(where, body(sample, content_type), content_type))
-    assert [each["probability"] for each in found] == pytest.approx(expected.tolist(), abs=1e-5)
-    assert [each["label"] for each in found] == [int(each["probability"] >= 0.25) for each in found]
+    assert found == [pytest.approx(each, abs=tolerance) for each in expected]
 
 
 def test_the_three_forms_give_the_same_answers(where: Paths, sample: pl.DataFrame) -> None:
@@ -93,9 +95,9 @@ def test_a_file_is_scored_as_requests_are(
     with caplog.at_level("INFO"):
         predict.main(where, [str(tmp_path / "records.parquet"), str(tmp_path / "scored.csv")])
     assert caplog.messages == [f"{sample.height} rows written to {tmp_path / 'scored.csv'}"]
-    scored = pl.read_csv(tmp_path / "scored.csv")["probability"].to_list()
     asked = answers(post(where, body(sample, TYPES[0]), TYPES[0]))
-    assert scored == pytest.approx([each["probability"] for each in asked], abs=1e-6)
+    scored = pl.read_csv(tmp_path / "scored.csv").select(asked[0].keys()).to_dicts()
+    assert scored == [pytest.approx(each, rel=1e-6, abs=1e-6) for each in asked]
 
 
 def test_rows_that_break_the_contract_stop_a_file_or_are_skipped_aloud(
@@ -111,7 +113,9 @@ def test_rows_that_break_the_contract_stop_a_file_or_are_skipped_aloud(
     assert rule in str(caught.value)
     predict.main(where, [*arguments, "--skip-invalid"])
     assert f"{rule} without a prediction" in caplog.messages
-    assert pl.read_parquet(tmp_path / "out.parquet")["probability"].null_count() == 2
+    scored = pl.read_parquet(tmp_path / "out.parquet")
+    for name in Predictor(where.models).outputs.columns:
+        assert scored[name].null_count() == 2
 
 
 def test_a_broken_record_among_good_ones_is_named(where: Paths, sample: pl.DataFrame) -> None:

@@ -27,13 +27,25 @@ from {{ cookiecutter.package_name }}.inference import batch, server
 from {{ cookiecutter.package_name }}.inference.batch import score_file
 from {{ cookiecutter.package_name }}.inference.formats import read_json
 from {{ cookiecutter.package_name }}.inference.predictor import Predictor
+from {{ cookiecutter.package_name }}.prediction import Outputs
 from {{ cookiecutter.package_name }}.preprocessing.features import CATEGORICAL, NUMERIC
 from {{ cookiecutter.package_name }}.schema import COLUMNS
 
 COLUMN = next(column for column in contract.inputs(COLUMNS) if column.dtype != "String")
 INPUTS = [column.name for column in contract.inputs(COLUMNS)]
-METADATA: dict[str, Any] = {"contract_version": contract.version(COLUMNS), "threshold": 0.5}
+{%- if cookiecutter.task == 'classification' %}
+OUTPUTS: dict[str, Any] = {"threshold": 0.5}
+{%- else %}
+OUTPUTS: dict[str, Any] = {"columns": ["q0.5", "q0.9"]}
+{%- endif %}
+METADATA: dict[str, Any] = {"contract_version": contract.version(COLUMNS), "outputs": OUTPUTS}
+ANSWERED = Outputs(**OUTPUTS).columns[0]
 JSON = {"content-type": "application/json"}
+
+
+def first(scores: np.ndarray) -> np.ndarray:
+    """The first score of each row."""
+    return np.asarray(scores.reshape(len(scores), -1)[:, 0])
 
 
 def write_model(folder: Path, *, broken_above: float = np.inf) -> Path:
@@ -63,11 +75,17 @@ def write_model(folder: Path, *, broken_above: float = np.inf) -> Path:
         helper.make_node("Mul", ["squeezed", "half"], ["halved"]),
         helper.make_node("Add", ["halved", "half"], ["score"]),
         helper.make_node("Greater", ["score", "limit"], ["above"]),
+{%- if cookiecutter.task == 'classification' %}
         helper.make_node("Where", ["above", "nan", "score"], ["positive"]),
         helper.make_node("Sub", ["one", "positive"], ["negative"]),
-        helper.make_node("Concat", ["negative", "positive"], ["probabilities"], axis=1),
+        helper.make_node("Concat", ["negative", "positive"], [Outputs.tensor], axis=1),
+{%- else %}
+        helper.make_node("Where", ["above", "nan", "score"], ["median"]),
+        helper.make_node("Add", ["median", "one"], ["upper"]),
+        helper.make_node("Concat", ["median", "upper"], [Outputs.tensor], axis=1),
+{%- endif %}
     ]
-    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2])]
+    outputs = [helper.make_tensor_value_info(Outputs.tensor, TensorProto.FLOAT, [None, 2])]
     stored = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "by hand", inputs, outputs, stored)
     opset = helper.make_opsetid("", 21)
@@ -140,11 +158,11 @@ def test_request_path_and_batch_path_agree_to_the_bit(
     assert predictor.records(drawn).tobytes() == predictor.frame(table).tobytes()
 
 
-def test_probabilities_are_the_models(predictor: Predictor, known: pl.DataFrame) -> None:
-    probabilities = predictor.frame(known)
-    assert probabilities.shape == (known.height,)
-    assert len(np.unique(probabilities)) > known.height / 3
-    assert ((probabilities > 0) & (probabilities < 1)).all()
+def test_scores_are_the_models(predictor: Predictor, known: pl.DataFrame) -> None:
+    scores = first(predictor.frame(known))
+    assert scores.shape == (known.height,)
+    assert len(np.unique(scores)) > known.height / 3
+    assert ((scores > 0) & (scores < 1)).all()
 
 
 @pytest.mark.parametrize(
@@ -154,8 +172,14 @@ def test_probabilities_are_the_models(predictor: Predictor, known: pl.DataFrame)
         ("{", "not readable"),
         ("[]", "not readable"),
         ("{}", "contract_version"),
-        (json.dumps(METADATA | {"threshold": "high"}), "not readable"),
-        (json.dumps(METADATA | {"threshold": 1.5}), "threshold is 1.5, expected 0 to 1"),
+        (json.dumps(METADATA | {"outputs": {"colour": "red"}}), "not readable"),
+{%- if cookiecutter.task == 'classification' %}
+        (json.dumps(METADATA | {"outputs": {"threshold": "high"}}), "not readable"),
+        (json.dumps(METADATA | {"outputs": {"threshold": 1.5}}), "1.5, expected 0 to 1"),
+{%- else %}
+        (json.dumps(METADATA | {"outputs": {"columns": 3}}), "not readable"),
+        (json.dumps(METADATA | {"outputs": {"columns": ["q2"]}}), "expected mean, or q0.5"),
+{%- endif %}
         (json.dumps(METADATA | {"contract_version": "old"}), "trained for contract old"),
     ],
 )
@@ -196,13 +220,14 @@ def test_a_model_of_other_features_is_refused(tmp_path: Path) -> None:
 def test_a_model_that_gives_no_number_is_an_error(
     tmp_path: Path, known: pl.DataFrame, predictor: Predictor
 ) -> None:
-    middle = float(np.sort(predictor.frame(known))[known.height // 2])
+    middle = float(np.sort(first(predictor.frame(known)))[known.height // 2])
     broken = Predictor(write_model(tmp_path, broken_above=middle))
     with pytest.raises(ModelError, match=rf"no number for \d+ of {known.height} records"):
         broken.frame(known)
     with pytest.raises(ModelError, match="no number"):
         broken.records(known.to_dicts())
-    assert np.isnan(broken.frame(known.filter(predictor.frame(known) <= middle))).sum() == 0
+    below = known.filter(first(predictor.frame(known)) <= middle)
+    assert np.isfinite(broken.frame(below)).all()
 
 
 def test_serving_imports_nothing_of_training(folder: Path, known: pl.DataFrame) -> None:
@@ -248,10 +273,17 @@ def instances(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return msgspec.json.encode({"instances": rows})
 
 
-def probabilities(response: httpx.Response) -> list[float]:
+def answers(response: httpx.Response) -> list[Any]:
     """Read a JSON answer."""
     assert response.status_code == 200, response.text
-    return [each["probability"] for each in response.json()["predictions"]]
+    found: list[Any] = response.json()["predictions"]
+    return found
+
+
+def predicted(predictor: Predictor, known: pl.DataFrame) -> list[Any]:
+    """The answers to records, by the batch path."""
+    found: list[Any] = predictor.outputs.predictions(predictor.frame(known).tolist())
+    return found
 
 
 def problem(response: httpx.Response, status: int) -> dict[str, Any]:
@@ -273,19 +305,10 @@ def test_ping_answers_when_the_model_is_loaded(app: ASGIApp) -> None:
     assert ask(app, "GET", "/ping").status_code == 200
 
 
-def test_each_record_gets_probability_and_label(
-    app: ASGIApp,
-    rows: list[dict[str, Any]],
-    known: pl.DataFrame,
-    predictor: Predictor,
-    monkeypatch: pytest.MonkeyPatch,
+def test_each_record_gets_a_prediction(
+    app: ASGIApp, rows: list[dict[str, Any]], known: pl.DataFrame, predictor: Predictor
 ) -> None:
-    expected = predictor.frame(known).tolist()
-    threshold = sorted(expected)[known.height // 2]
-    monkeypatch.setattr(predictor, "threshold", threshold)
-    assert invoke(app, instances(rows)).json()["predictions"] == [
-        {"probability": each, "label": int(each >= threshold)} for each in expected
-    ]
+    assert answers(invoke(app, instances(rows))) == predicted(predictor, known)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +353,7 @@ def test_other_content_types_are_refused_with_those_accepted(
 def test_parameters_of_the_content_type_are_fine(
     app: ASGIApp, content_type: str, rows: list[dict[str, Any]]
 ) -> None:
-    assert len(probabilities(invoke(app, instances(rows), content_type))) == len(rows)
+    assert len(answers(invoke(app, instances(rows), content_type))) == len(rows)
 
 
 def test_a_body_that_says_it_is_too_large_is_not_read(app: ASGIApp) -> None:
@@ -419,9 +442,9 @@ def test_concurrent_clients_get_their_own_answers_from_few_batches(
             )
             return await asyncio.gather(*posts)
 
-    answers = asyncio.run(sent())
-    expected = predictor.frame(known).tolist()
-    assert [probabilities(answer) for answer in answers] == [expected[part] for part in parts]
+    responses = asyncio.run(sent())
+    expected = predicted(predictor, known)
+    assert [answers(response) for response in responses] == [expected[part] for part in parts]
     assert sum(batches) == sum(len(expected[part]) for part in parts)
     assert len(batches) < len(parts) / 2
 
@@ -435,7 +458,7 @@ def test_many_records_are_scored_in_pieces_and_in_order(
 ) -> None:
     monkeypatch.setattr(server, "BATCH", 7)
     monkeypatch.setattr(server, "LARGE_BODY", 1000)
-    expected = predictor.frame(known).tolist()
+    expected = predicted(predictor, known)
 
     async def sent() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app)
@@ -447,16 +470,17 @@ def test_many_records_are_scored_in_pieces_and_in_order(
             return await asyncio.gather(*posts)
 
     whole, backwards, one = asyncio.run(sent())
-    assert probabilities(whole) == expected
-    assert probabilities(backwards) == expected[::-1]
-    assert probabilities(one) == expected[:1]
+    assert answers(whole) == expected
+    assert answers(backwards) == expected[::-1]
+    assert answers(one) == expected[:1]
 
 
-def test_a_record_without_a_finite_probability_spoils_no_other_answer(
+def test_a_record_without_a_finite_score_spoils_no_other_answer(
     tmp_path: Path, rows: list[dict[str, Any]], known: pl.DataFrame, predictor: Predictor
 ) -> None:
-    expected = predictor.frame(known)
-    middle = float(np.sort(expected)[known.height // 2])
+    expected = predicted(predictor, known)
+    scores = first(predictor.frame(known))
+    middle = float(np.sort(scores)[known.height // 2])
     app = server.create_app(Predictor(write_model(tmp_path, broken_above=middle)))
 
     async def sent() -> list[httpx.Response]:
@@ -467,11 +491,11 @@ def test_a_record_without_a_finite_probability_spoils_no_other_answer(
             )
             return await asyncio.gather(*posts)
 
-    for answer, probability in zip(asyncio.run(sent()), expected.tolist(), strict=True):
-        if probability > middle:
+    for answer, score, prediction in zip(asyncio.run(sent()), scores, expected, strict=True):
+        if score > middle:
             assert "could not score" in problem(answer, 500)["error"]
         else:
-            assert probabilities(answer) == [probability]
+            assert answers(answer) == [prediction]
 
 
 def test_a_client_that_gives_up_leaves_the_batch_whole(
@@ -480,7 +504,7 @@ def test_a_client_that_gives_up_leaves_the_batch_whole(
     endpoint = server.Invocations(predictor)
     records = read_json(instances(rows[:2]))[0]
 
-    async def scored() -> list[float]:
+    async def scored() -> list[Any]:
         given_up, kept = endpoint._queued(records[:1]), endpoint._queued(records[1:])
         given_up.cancel()
         return await kept
@@ -551,10 +575,8 @@ def test_a_file_is_scored_row_by_row_whatever_its_kind(
     WRITE[read](table, records)
     assert score_file(predictor, records, output) == batch.Summary(rows=known.height)
     scored = READ[written](output)
-    expected = predictor.frame(known)
     assert scored["key"].to_list() == table["key"].to_list()
-    assert scored["probability"].to_list() == expected.tolist()
-    assert scored["label"].to_list() == (expected >= 0.5).astype(int).tolist()
+    assert scored.select(predictor.outputs.columns).to_dicts() == predicted(predictor, known)
     assert sorted(path.name for path in source.parent.iterdir()) == sorted(
         {source.name, records.name, output.name}
     )
@@ -588,7 +610,8 @@ def test_invalid_rows_can_be_left_without_a_prediction(source: Path, predictor: 
     scored = pl.read_parquet(output)
     assert scored.filter(pl.col("reason").is_not_null())["key"].to_list() == ["k1"]
     assert scored["reason"][1] == rule
-    assert scored["probability"].null_count() == scored["label"].null_count() == 1
+    for name in predictor.outputs.columns:
+        assert scored[name].null_count() == 1
 
 
 @pytest.mark.parametrize(
@@ -599,7 +622,7 @@ def test_invalid_rows_can_be_left_without_a_prediction(source: Path, predictor: 
         ("bad.csv", b"", "out.csv", "empty"),
         ("bad.csv", INPUTS[0].encode() + b"\n", "out.csv", "has no rows"),
         ("bad.csv", b"colour\nred\n", "out.csv", "Columns missing"),
-        ("bad.csv", b"probability\n1\n", "out.csv", "has a column probability already"),
+        ("bad.csv", ANSWERED.encode() + b"\n1\n", "out.csv", "has a column .* already"),
         ("bad.jsonl", b"{\n", "out.csv", "cannot be scored into"),
         ("bad.txt", b"", "out.csv", "expected .parquet, .csv, .jsonl"),
         ("bad.csv", b"", "out.xlsx", "expected .parquet, .csv, .jsonl"),

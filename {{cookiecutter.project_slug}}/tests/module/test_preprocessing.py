@@ -18,7 +18,7 @@ from {{ cookiecutter.package_name }}.preprocessing.features import (
     NUMERIC,
     features,
 )
-from {{ cookiecutter.package_name }}.preprocessing.split import require_two_classes
+from {{ cookiecutter.package_name }}.preprocessing.split import require_variety
 from {{ cookiecutter.package_name }}.schema import COLUMNS, TARGET
 
 INPUTS = contract.inputs(COLUMNS)
@@ -104,5 +104,5 @@ def test_windows_follow_each_other(config: Configuration, windows: dict[str, pl.
     assert validation.max() < test.min()  # type: ignore[operator]
 
 
-def test_each_window_has_both_outcomes(windows: dict[str, pl.DataFrame]) -> None:
-    require_two_classes(windows, TARGET)
+def test_each_window_has_several_outcomes(windows: dict[str, pl.DataFrame]) -> None:
+    require_variety(windows, TARGET)

@@ -15,7 +15,7 @@ from {{ cookiecutter.package_name }}.preprocessing.features import (
     features,
     target,
 )
-from {{ cookiecutter.package_name }}.schema import COLUMNS, LATE_AFTER_MINUTES, TARGET
+from {{ cookiecutter.package_name }}.schema import COLUMNS, {% if cookiecutter.task == 'classification' %}LATE_AFTER_MINUTES, {% endif %}TARGET
 
 FLIGHT: dict[str, Any] = dict.fromkeys(column.name for column in COLUMNS) | {
     "time_hour": datetime(2013, 7, 4, 17),
@@ -81,7 +81,7 @@ def test_features_need_nothing_that_is_known_only_later() -> None:
     known = {column.name: column.polars_type for column in contract.inputs(COLUMNS)}
     frame = pl.DataFrame([{name: FLIGHT[name] for name in known}], schema=known)
     assert features(frame.lazy()).collect().height == 1
-
+{% if cookiecutter.task == 'classification' %}
 
 @pytest.mark.parametrize(
     ("delay", "expected"),
@@ -90,6 +90,13 @@ def test_features_need_nothing_that_is_known_only_later() -> None:
 def test_a_flight_is_late_above_the_limit(delay: int, expected: int) -> None:
     frame = pl.DataFrame([FLIGHT | {"arr_delay": delay}], schema=TYPES)
     assert target(frame.lazy()).collect()[TARGET].to_list() == [expected]
+{%- else %}
+
+@pytest.mark.parametrize("delay", [-20, 0, 600])
+def test_the_target_is_the_delay_at_arrival(delay: int) -> None:
+    frame = pl.DataFrame([FLIGHT | {"arr_delay": delay}], schema=TYPES)
+    assert target(frame.lazy()).collect()[TARGET].to_list() == [delay]
+{%- endif %}
 
 
 def test_a_cancelled_flight_has_no_target_and_is_dropped() -> None:

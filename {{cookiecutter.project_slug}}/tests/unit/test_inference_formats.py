@@ -17,17 +17,26 @@ from {{ cookiecutter.package_name }}.inference import formats
 from {{ cookiecutter.package_name }}.inference.formats import (
     FORMATS,
     INPUTS,
-    Prediction,
     Problem,
     RequestError,
     read_csv,
     read_json,
     read_jsonlines,
 )
+from {{ cookiecutter.package_name }}.prediction import Prediction
 from {{ cookiecutter.package_name }}.schema import COLUMNS
 
 FIRST = INPUTS[0]
-PREDICTIONS = [Prediction(0.25, 0), Prediction(1e-09, 1)]
+{%- if cookiecutter.task == 'classification' %}
+PREDICTIONS: list[Prediction] = [
+    {"probability": 0.25, "label": 0},
+    {"probability": 1e-09, "label": 1},
+]
+HEADER, LINES = b"probability,label\r\n", b"0.25,0\r\n1e-09,1\r\n"
+{%- else %}
+PREDICTIONS: list[Prediction] = [{"q0.5": -3.25, "q0.9": 12.0}, {"q0.5": 1e-09, "q0.9": 40.5}]
+HEADER, LINES = b"q0.5,q0.9\r\n", b"-3.25,12.0\r\n1e-09,40.5\r\n"
+{%- endif %}
 ANYTHING: st.SearchStrategy[Any] = st.one_of(
     st.none(),
     st.booleans(),
@@ -113,14 +122,13 @@ def test_csv_may_be_quoted_and_begin_with_a_byte_order_mark(rows: list[dict[str,
 
 def test_answers_come_in_the_form_of_the_request(rows: list[dict[str, Any]]) -> None:
     as_json = read_json(msgspec.json.encode({"instances": rows}))[1](PREDICTIONS)
-    expected = [{"probability": 0.25, "label": 0}, {"probability": 1e-09, "label": 1}]
-    assert msgspec.json.decode(as_json) == {"predictions": expected}
+    assert msgspec.json.decode(as_json) == {"predictions": PREDICTIONS}
     as_lines = read_jsonlines(msgspec.json.encode(rows[0]))[1](PREDICTIONS)
-    assert [msgspec.json.decode(line) for line in as_lines.splitlines()] == expected
+    assert [msgspec.json.decode(line) for line in as_lines.splitlines()] == PREDICTIONS
     without = read_csv(text(INPUTS, rows, header=False))[1](PREDICTIONS)
-    assert without == b"0.25,0\r\n1e-09,1\r\n"
+    assert without == LINES
     with_header = read_csv(text(INPUTS, rows, header=True))[1](PREDICTIONS)
-    assert with_header == b"probability,label\r\n" + without
+    assert with_header == HEADER + LINES
 
 
 @pytest.mark.parametrize(

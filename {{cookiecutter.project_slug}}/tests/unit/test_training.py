@@ -1,4 +1,4 @@
-"""One function of training at a time."""
+"""The gates and their intervals, and where a model came from, one function at a time."""
 
 import subprocess
 from pathlib import Path
@@ -8,26 +8,80 @@ import numpy as np
 import polars as pl
 import pytest
 
-from {{ cookiecutter.package_name }}.errors import ParityError
+from {{ cookiecutter.package_name }}.entrypoints.evaluate import remark
+from {{ cookiecutter.package_name }}.errors import GateError, ParityError
 from {{ cookiecutter.package_name }}.preprocessing.features import CATEGORICAL, NUMERIC
-from {{ cookiecutter.package_name }}.schema import TARGET
-from {{ cookiecutter.package_name }}.training.baselines import class_prior
-from {{ cookiecutter.package_name }}.training.evaluate import choose_threshold
-from {{ cookiecutter.package_name }}.training.export import require_parity
+from {{ cookiecutter.package_name }}.training.gate import (
+    Interval,
+    check,
+    check_gains,
+    percentiles,
+    require_parity,
+    require_passed,
+)
 from {{ cookiecutter.package_name }}.training.metadata import digest, provenance, reference
 
-
-class Constant:
-    """A model that gives every row the same probability."""
-
-    def predict_proba(self, frame: pl.DataFrame) -> np.ndarray:
-        """Return two columns."""
-        return np.tile([0.75, 0.25], (frame.height, 1))
+NAN = float("nan")
 
 
-def test_the_threshold_separates_what_can_be_separated() -> None:
-    threshold = choose_threshold(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.9]))
-    assert threshold == pytest.approx(0.3)
+def test_an_interval_holds_the_middle_of_the_draws() -> None:
+    assert percentiles([7.0, *range(101)], confidence=0.5) == Interval(7, 25, 75)
+
+
+def test_a_draw_that_is_no_number_counts_nothing() -> None:
+    assert percentiles([1.0, NAN, 2.0, 2.0], confidence=0.9) == Interval(1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "relation", "passed"),
+    [
+        (1.0, "≥", True),
+        (0.9, "≥", False),
+        (1.0, "≤", True),
+        (1.1, "≤", False),
+        (1.0, ">", False),
+        (NAN, "≥", False),
+        (NAN, "≤", False),
+    ],
+)
+def test_a_value_is_held_against_its_bound(value: float, relation: str, passed: bool) -> None:
+    found = check("error", "test", value, relation, 1)
+    assert (found.passed, found.bound) == (passed, f"{relation} 1")
+
+
+def test_a_gain_counts_with_its_lower_end() -> None:
+    gains = {"constant": Interval(0.3, 0.1, 0.5), "linear": Interval(0.3, -0.1, 0.5)}
+    found = check_gains("test", gains, "loss", 0.05)
+    assert [each.passed for each in found] == [True, False]
+    require_passed(found[:1])
+    line = "loss gain over linear, lower end on test is -0.1000, required > 0.05"
+    with pytest.raises(GateError, match=f"not good enough: {line}"):
+        require_passed(found)
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 2), (2, 2)])
+def test_equal_scores_are_in_parity(shape: tuple[int, ...]) -> None:
+    assert require_parity(np.full(shape, 0.25), np.full(shape, 0.25), 1e-5) == 0
+
+
+@pytest.mark.parametrize("broken", [0.26, NAN])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_model_that_predicts_otherwise_after_export_is_stopped(
+    broken: float, outputs: int
+) -> None:
+    trained = np.full((2, outputs), 0.25)
+    exported = trained.copy()
+    exported[1, -1] = broken
+    with pytest.raises(ParityError, match="on 1 of 2 rows"):
+        require_parity(trained, exported, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.01, 0.03, "It gains"), (-0.01, 0.01, "as good"), (-0.03, -0.01, "is better")],
+)
+def test_the_remark_says_who_is_better(low: float, high: float, said: str) -> None:
+    assert said in remark(Interval((low + high) / 2, low, high))
 
 
 def test_the_reference_describes_numbers_and_categories() -> None:
@@ -53,22 +107,6 @@ def test_the_reference_bears_a_constant_and_an_empty_column(
     numbers = {name: pl.Series(values, dtype=pl.Float32) for name in NUMERIC}
     frame = pl.DataFrame(numbers | {name: ["a", "b"] for name in CATEGORICAL})
     assert reference(frame)[NUMERIC[0]] == described
-
-
-def test_equal_predictions_are_in_parity() -> None:
-    frame = pl.DataFrame({"row": [1, 2]})
-    assert require_parity(Constant(), np.full(2, 0.25), frame, 1e-5) == 0
-
-
-@pytest.mark.parametrize("broken", [0.26, float("nan")])
-def test_a_model_that_predicts_otherwise_after_export_is_stopped(broken: float) -> None:
-    frame = pl.DataFrame({"row": [1, 2]})
-    with pytest.raises(ParityError, match="on 1 of 2 rows"):
-        require_parity(Constant(), np.array([0.25, broken]), frame, 1e-5)
-
-
-def test_the_class_prior_is_the_share_of_positives() -> None:
-    assert class_prior(pl.DataFrame({TARGET: [0, 1, 1, 0]}), 3).tolist() == [0.5, 0.5, 0.5]
 
 
 def test_the_digest_follows_the_content(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from ..config import Config, load
 from ..errors import ConfigError
 from ..preprocessing.features import CATEGORICAL, NUMERIC
 from ..schema import COLUMNS
+from ..training.metrics import Evaluation
 from ..training.model import Hyperparameters
 from .environment import Paths, run
 
-Configuration = Config[Hyperparameters]
+Configuration = Config[Hyperparameters, Evaluation]
 
 
 def configuration(where: Paths, overrides: Sequence[str] = ()) -> Configuration:

@@ -12,15 +12,15 @@ from ..inference.predictor import Predictor
 from ..preprocessing.features import CATEGORICAL, NUMERIC
 from ..preprocessing.ingest import read
 from ..schema import TARGET
-from ..training import baselines, report
-from ..training.evaluate import Interval, checks, metrics, require_passed, roc_auc_intervals
+from ..training import baselines, metrics, plots, report
+from ..training.gate import Check, Interval, require_passed
 from .configure import configuration
 from .environment import Paths, run
 
 log = logging.getLogger(__name__)
 
 WINDOWS = ("validation", "test")
-FEW, FULL, PRIOR = "few_feature_linear", "full_linear", "class_prior"
+FEW, FULL = "few_feature_linear", "full_linear"
 
 
 def main(where: Paths, overrides: Sequence[str]) -> None:
@@ -29,44 +29,44 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     every = [*NUMERIC, *CATEGORICAL]
     few = config.evaluation.baseline_features
     predictor = Predictor(where.models)
+    outputs = predictor.outputs
     train, *frames = (
         read(where.processed / f"{name}.parquet", "Make it first: poe pipeline")
         for name in ("train", *WINDOWS)
     )
-    linear = {
-        FEW: baselines.linear(train, frames, few),
-        FULL: baselines.linear(train, frames, every),
+    rivals = {
+        FEW: baselines.linear(train, frames, few, outputs),
+        FULL: baselines.linear(train, frames, every, outputs),
+        baselines.CONSTANT: baselines.constant(train, frames, outputs),
     }
-    scores, measured, intervals, found = {}, {}, {}, []
+    seen, measured, compared = {}, {}, {}
+    found: list[Check] = []
     for position, (window, frame) in enumerate(zip(WINDOWS, frames, strict=True)):
-        labels, probabilities = frame[TARGET].to_numpy(), predictor.score(frame)
-        scores[window] = (labels, probabilities)
-        measured[window] = metrics(labels, probabilities, predictor.threshold)
-        rivals = {name: values[position] for name, values in linear.items()}
-        rivals[PRIOR] = baselines.class_prior(train, frame.height)
-        intervals[window] = roc_auc_intervals(
-            labels,
-            {"model": probabilities} | rivals,
-            config.evaluation.bootstrap_samples,
-            config.evaluation.confidence,
-            config.seed,
+        target, scores = frame[TARGET].to_numpy(), predictor.score(frame)
+        seen[window] = (target, scores)
+        measured[window] = metrics.measure(target, scores, outputs)
+        others = {name: values[position] for name, values in rivals.items()}
+        compared[window] = metrics.compare(
+            target, {"model": scores} | others, outputs, config.evaluation, config.seed
         )
-        gains = {name: intervals[window][name][1] for name in (PRIOR, FEW)}
-        found += checks(window, measured[window], gains, config.evaluation)
-    tables = report.curves(scores, predictor.threshold)
+        gains = {name: compared[window][name][1] for name in rivals if name != FULL}
+        found += metrics.checks(window, measured[window], gains, outputs, config.evaluation)
+    tables = plots.tables(seen, outputs)
     content = {
         "name": config.tracking.experiment,
         "passed": all(check.passed for check in found),
         "metadata": predictor.metadata,
         "metrics": measured,
-        "intervals": intervals,
+        "title": metrics.TITLE,
+        "tiles": {window: metrics.tile(values) for window, values in measured.items()},
+        "compared": compared,
         "labels": {
             "model": "This model",
             FEW: f"Linear, {' and '.join(few)} only",
             FULL: f"Linear, all {len(every)} features",
-            PRIOR: "Class prior",
+            baselines.CONSTANT: baselines.CONSTANT.replace("_", " ").capitalize(),
         },
-        "remark": remark(intervals["test"][FULL][1]),
+        "remark": remark(compared["test"][FULL][1]),
         "checks": found,
     }
     for name, table in tables.items():
@@ -74,23 +74,24 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
             folder = where.reports / "plots" / window
             folder.mkdir(parents=True, exist_ok=True)
             table.filter(pl.col("window") == window).write_csv(folder / f"{name}.csv")
-    page = report.page(tables, content)
+    page = report.page(plots.drawings(tables), content)
     (where.reports / "index.html").write_text(page, encoding="utf-8")
     result: dict[str, dict[str, Any]] = {}
-    for window, pairs in intervals.items():
+    for window, pairs in compared.items():
         over = {name: asdict(gain) for name, (_, gain) in pairs.items() if name != "model"}
         result[window] = measured[window] | {"gain": over}
     text = json.dumps(result, indent=2) + "\n"
     (where.reports / "metrics.json").write_text(text, encoding="utf-8")
     for window, values in measured.items():
-        log.info("%s: ROC-AUC %.3f, log loss %.3f", window, values["roc_auc"], values["log_loss"])
+        log.info("%s: %s", window, metrics.summary(values))
     log.info(content["remark"])
     require_passed(found)
 
 
 def remark(gain: Interval) -> str:
     """Say in a sentence whether the model is worth more than a linear one on all features."""
-    measured = f"{gain.value:+.3f} ROC-AUC on the test window [{gain.low:+.3f}, {gain.high:+.3f}]"
+    interval = f"[{gain.low:+.3f}, {gain.high:+.3f}]"
+    measured = f"{gain.value:+.3f} {metrics.GAIN} on the test window {interval}"
     if gain.low > 0:
         return f"It gains {measured} over a linear model on all features."
     if gain.high < 0:

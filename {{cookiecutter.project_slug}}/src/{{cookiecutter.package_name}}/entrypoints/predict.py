@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def main(where: Paths, arguments: Sequence[str]) -> None:
-    """Add probability and label to each row of a file."""
+    """Add a prediction to each row of a file."""
     parser = argparse.ArgumentParser("predict", description=__doc__)
     parser.add_argument("input", type=Path, help="records: .parquet, .csv or .jsonl")
     parser.add_argument("output", type=Path, help="file to write, of any of these kinds")

@@ -10,7 +10,7 @@ from ..config import Split
 from ..errors import ContractError
 from ..preprocessing import ingest
 from ..preprocessing.features import CATEGORICAL, NUMERIC, features, target
-from ..preprocessing.split import require_two_classes, split
+from ..preprocessing.split import require_variety, split
 from ..schema import COLUMNS, TARGET
 from .configure import configuration
 from .environment import Paths, run
@@ -23,7 +23,7 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     config = configuration(where, overrides)
     records = ingest.read(where.raw / "records.parquet", "Run the stages before it: poe pipeline")
     cut = windows(records, config.data.split)
-    require_two_classes(cut, TARGET)
+    require_variety(cut, TARGET)
     dropped = records.height - sum(window.height for window in cut.values())
     if dropped:
         log.info("%d records dropped: their outcome is unknown", dropped)
@@ -31,8 +31,8 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     where.processed.mkdir(parents=True, exist_ok=True)
     for name, window in cut.items():
         window.select(kept).write_parquet(where.processed / f"{name}.parquet")
-        share = window[TARGET].to_numpy().mean()
-        log.info("%s: %d rows, %.1f %% positive", name, window.height, 100 * share)
+        mean = window[TARGET].to_numpy().mean()
+        log.info("%s: %d rows, %s is %.3f on average", name, window.height, TARGET, mean)
 
 
 def windows(records: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:

@@ -4,6 +4,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from ..inference.predictor import METADATA_FILE, MODEL_FILE, load, score
 from ..preprocessing.features import CATEGORICAL, NUMERIC
 from ..preprocessing.ingest import read
 from ..schema import COLUMNS, TARGET
-from ..training import tracking
-from ..training.evaluate import choose_threshold, metrics
-from ..training.export import require_parity, to_onnx
+from ..training import metrics, tracking
+from ..training.export import to_onnx
+from ..training.gate import require_parity
 from ..training.metadata import provenance, reference
-from ..training.model import fit
+from ..training.model import fit, predict
 from .configure import Configuration, configuration
 from .environment import Paths, run
 
@@ -37,7 +38,7 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     for values, config in zip(runs, configurations, strict=True):
         with tempfile.TemporaryDirectory() as folder:
             measured = train(where, config, Path(folder))
-        log.info("%s: validation ROC-AUC %.4f", " ".join(values), measured["roc_auc"])
+        log.info("%s: validation %s", " ".join(values), metrics.summary(measured))
 
 
 def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]:
@@ -65,18 +66,17 @@ def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]
     log.info("training on %d rows", frame.height)
     model = fit(frame, validation, config.model, config.seed)
     exported = to_onnx(model)
-    probabilities = score(load(exported), validation)
-    difference = require_parity(
-        model, probabilities, validation, config.evaluation.parity_tolerance
-    )
-    labels = validation[TARGET].to_numpy()
-    threshold = choose_threshold(labels, probabilities)
-    measured = metrics(labels, probabilities, threshold)
+    scores = score(load(exported), validation)
+    tolerance = config.evaluation.parity_tolerance
+    difference = require_parity(predict(model, validation), scores, tolerance)
+    target = validation[TARGET].to_numpy()
+    outputs = metrics.outputs_of(model, target, scores)
+    measured = metrics.measure(target, scores, outputs)
     metadata = {
         "contract_version": contract.version(COLUMNS),
         "features": {"numeric": NUMERIC, "categorical": CATEGORICAL},
         "target": TARGET,
-        "threshold": threshold,
+        "outputs": asdict(outputs),
         "window": _window(frame, config.data.split.column),
         "metrics": measured,
         "parity": difference,

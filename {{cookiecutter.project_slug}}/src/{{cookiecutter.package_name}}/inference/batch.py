@@ -1,4 +1,4 @@
-"""Batch scoring: a file of records in, the same rows with their probability and label out."""
+"""Batch scoring: a file of records in, the same rows with their predictions out."""
 
 import os
 from collections import Counter
@@ -14,8 +14,7 @@ from .predictor import RECORD_SCHEMA, Predictor
 
 CHUNK = 100_000
 SUFFIXES = (".parquet", ".csv", ".jsonl")
-ADDED = ("probability", "label", "reason")
-NO_REASON = pl.lit(None, pl.String)
+NO_REASON = pl.lit(None, pl.String).alias("reason")
 
 
 @dataclass
@@ -37,10 +36,10 @@ def score_file(
     source : pathlib.Path
         Parquet, CSV or JSON Lines with the inputs of the contract; other columns go through.
     output : pathlib.Path
-        Gets every row of the source, in order, with `probability` and `label`.
+        Gets every row of the source, in order, with the columns of a prediction.
     skip_invalid : bool
-        Leave rows that break the contract without probability and label, and add the `reason`,
-        instead of refusing the file.
+        Leave rows that break the contract without a prediction, and add the `reason`, instead of
+        refusing the file.
 
     Returns
     -------
@@ -56,7 +55,7 @@ def score_file(
         When a file cannot be read or written.
     """
     _require_suffixes(source, output)
-    added = [name for name in ADDED if skip_invalid or name != "reason"]
+    added = [*predictor.outputs.columns, *(["reason"] if skip_invalid else [])]
     summary = Summary()
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
@@ -127,9 +126,8 @@ def _score(
     checked = contract.check(chunk.with_columns(left_out), columns, text=text)
     summary.rows += chunk.height
     summary.broken.update(checked.counts)
-    probability = pl.Series("probability", predictor.frame(checked.valid), pl.Float64)
-    label = (probability >= predictor.threshold).cast(pl.Int8).alias("label")
+    predictions = predictor.outputs.table(predictor.frame(checked.valid))
     refused = checked.quarantined.select("row", "reason")
     rows = chunk.select(pl.row_index("row")).join(refused, on="row", how="anti")
-    answered = rows.sort("row").with_columns(probability, label, reason=NO_REASON)
+    answered = rows.sort("row").with_columns(*predictions, NO_REASON)
     return pl.concat([answered, refused], how="diagonal").sort("row")

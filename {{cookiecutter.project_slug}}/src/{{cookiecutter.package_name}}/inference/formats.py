@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from .. import contract
+from ..prediction import Prediction
 from ..schema import COLUMNS
 
 Record: Any = contract.record_type(COLUMNS)
@@ -17,13 +18,6 @@ INPUTS = [column.name for column in contract.inputs(COLUMNS)]
 LISTED = 100
 SHOWN = 80
 BROKEN_BODY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-class Prediction(msgspec.Struct, gc=False):
-    """The answer to one record."""
-
-    probability: float
-    label: int
 
 
 class Violation(msgspec.Struct):
@@ -173,11 +167,12 @@ def _write_json(predictions: list[Prediction]) -> bytes:
 
 
 def _write_csv(predictions: list[Prediction]) -> bytes:
-    return "".join(f"{each.probability!r},{each.label}\r\n" for each in predictions).encode()
+    rows = (",".join(map(repr, each.values())) for each in predictions)
+    return "".join(f"{row}\r\n" for row in rows).encode()
 
 
 def _write_csv_with_header(predictions: list[Prediction]) -> bytes:
-    return b"probability,label\r\n" + _write_csv(predictions)
+    return f"{','.join(predictions[0])}\r\n".encode() + _write_csv(predictions)
 
 
 def _some(records: list[Any]) -> list[Any]:

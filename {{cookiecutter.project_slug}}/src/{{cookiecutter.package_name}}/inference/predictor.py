@@ -1,4 +1,4 @@
-"""The predictor: from an exported model, probabilities for records."""
+"""The predictor: from an exported model, scores for records."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +12,7 @@ from polars.io.plugins import register_io_source
 
 from .. import contract
 from ..errors import ModelError
+from ..prediction import Outputs
 from ..preprocessing.features import CATEGORICAL, NUMERIC, features
 from ..schema import COLUMNS
 
@@ -39,7 +40,7 @@ class Predictor:
 
     def __init__(self, folder: Path) -> None:
         self.metadata = _read_metadata(folder)
-        self.threshold = float(self.metadata["threshold"])
+        self.outputs = Outputs(**self.metadata["outputs"])
         self._session = load(_read_model(folder), str(folder / MODEL_FILE))
         self._batch = pl.DataFrame(schema=RECORD_SCHEMA)
         # Building the expressions costs more than running them on a few rows, so it is done once,
@@ -58,8 +59,8 @@ class Predictor:
 
         Returns
         -------
-        numpy.ndarray of shape (rows,)
-            Probability of the positive class.
+        numpy.ndarray of shape (rows, …)
+            As `Outputs.scores` returns them.
 
         Raises
         ------
@@ -79,8 +80,8 @@ class Predictor:
 
         Returns
         -------
-        numpy.ndarray of shape (rows,)
-            Probability of the positive class.
+        numpy.ndarray of shape (rows, …)
+            As `Outputs.scores` returns them.
 
         Raises
         ------
@@ -120,7 +121,8 @@ def load(model: bytes, name: str = "the exported model") -> ort.InferenceSession
     Raises
     ------
     ModelError
-        When it is damaged, or takes other features than `preprocessing/features.py` makes.
+        When it is damaged, takes other features than `preprocessing/features.py` makes, or gives
+        something else than `prediction.py` answers.
     """
     options = ort.SessionOptions()
     # On several threads the trees are added up in another order: the last digit of a probability
@@ -136,6 +138,11 @@ def load(model: bytes, name: str = "the exported model") -> ort.InferenceSession
         raise ModelError(
             f"{name}: the model and preprocessing/features.py differ in {different}. {RETRAIN}"
         )
+    given = [node.name for node in session.get_outputs()]
+    if Outputs.tensor not in given:
+        raise ModelError(
+            f"{name}: the model gives {', '.join(given)}, expected {Outputs.tensor}. {RETRAIN}"
+        )
     return session
 
 
@@ -150,8 +157,8 @@ def score(session: ort.InferenceSession, table: pl.DataFrame) -> np.ndarray:
 
     Returns
     -------
-    numpy.ndarray of shape (rows,)
-        Probability of the positive class.
+    numpy.ndarray of shape (rows, …)
+        As `Outputs.scores` returns them.
 
     Raises
     ------
@@ -160,23 +167,23 @@ def score(session: ort.InferenceSession, table: pl.DataFrame) -> np.ndarray:
     """
     columns = {name: table.get_column(name).to_numpy() for name in FEATURES}
     feed = {name: values.reshape(-1, 1) for name, values in columns.items()}
-    probabilities = np.asarray(session.run(["probabilities"], feed)[0])[:, 1].astype(np.float64)
-    finite = np.isfinite(probabilities)
+    scores = Outputs.scores(np.asarray(session.run([Outputs.tensor], feed)[0]))
+    finite = np.isfinite(scores)
     if not finite.all():
+        broken = (~finite.reshape(len(finite), -1)).any(axis=1).sum()
         raise ModelError(
-            f"The model gave no number for {(~finite).sum()} of {len(finite)} records. "
+            f"The model gave no number for {broken} of {len(finite)} records. "
             f"Do not serve it. {RETRAIN}"
         )
-    return probabilities
+    return scores
 
 
 def _read_metadata(folder: Path) -> dict[str, Any]:
     path = folder / METADATA_FILE
     try:
         metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        made_for, threshold = metadata["contract_version"], metadata["threshold"]
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"threshold is {threshold}, expected 0 to 1")
+        made_for = metadata["contract_version"]
+        Outputs(**metadata["outputs"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not readable ({_line(error)}). {RETRAIN}") from error
     if made_for != contract.version(COLUMNS):

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import ProjectError
-from .formats import FORMATS, Format, Prediction, Problem, RequestError, encode
+from .formats import FORMATS, Format, Problem, RequestError, encode
 from .predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ BATCH = 1000  # records: enough for arrays to pay, few enough for /ping to get a
 LAST_REQUESTS_SECONDS = 1.0  # for what is on its way when the server is told to stop
 UTF8 = {b"charset=utf-8", b'charset="utf-8"', b"charset=us-ascii"}
 
-Waiting = tuple[Sequence[Any], asyncio.Future[list[float]]]
+Waiting = tuple[Sequence[Any], asyncio.Future[list[Any]]]
 
 
 class Invocations:
@@ -66,9 +66,7 @@ class Invocations:
             # Reading a large body takes long enough for /ping to be missed.
             large = len(body) > LARGE_BODY
             records, write = await asyncio.to_thread(form.read, body) if large else form.read(body)
-            probabilities = await self._scored(records)
-            threshold = self._predictor.threshold
-            answer = write([Prediction(each, int(each >= threshold)) for each in probabilities])
+            answer = write(self._predictor.outputs.predictions(await self._scored(records)))
             status, content_type = 200, form.content_type
         except RequestError as error:
             log.warning("%d %s", error.status, error)
@@ -84,17 +82,17 @@ class Invocations:
         await send({"type": "http.response.start", "status": status, "headers": described})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _scored(self, records: Sequence[Any]) -> list[float]:
-        probabilities: list[float] = []
+    async def _scored(self, records: Sequence[Any]) -> list[Any]:
+        scores: list[Any] = []
         for start in range(0, len(records), BATCH):
-            probabilities += await self._queued(records[start : start + BATCH])
-        return probabilities
+            scores += await self._queued(records[start : start + BATCH])
+        return scores
 
-    def _queued(self, records: Sequence[Any]) -> asyncio.Future[list[float]]:
+    def _queued(self, records: Sequence[Any]) -> asyncio.Future[list[Any]]:
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._score_waiting)
-        future: asyncio.Future[list[float]] = loop.create_future()
+        future: asyncio.Future[list[Any]] = loop.create_future()
         self._waiting.append((records, future))
         return future
 
@@ -118,7 +116,7 @@ class Invocations:
     def _score(self, batch: Sequence[Waiting]) -> None:
         rows = [msgspec.structs.asdict(record) for records, _ in batch for record in records]
         try:
-            probabilities = iter(self._predictor.records(rows).tolist())
+            scores = iter(self._predictor.records(rows).tolist())
         except Exception as error:
             if len(batch) == 1:
                 batch[0][1].set_exception(error)
@@ -127,7 +125,7 @@ class Invocations:
                 self._score([waiting])
             return
         for records, future in batch:
-            future.set_result(list(islice(probabilities, len(records))))
+            future.set_result(list(islice(scores, len(records))))
 
 
 def create_app(predictor: Predictor) -> ASGIApp:

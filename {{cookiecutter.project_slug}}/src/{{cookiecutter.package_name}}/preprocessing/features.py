@@ -7,7 +7,7 @@ the training data and inside the server.
 import narwhals as nw
 from narwhals.typing import IntoLazyFrameT
 
-from ..schema import LATE_AFTER_MINUTES, TARGET
+from ..schema import {% if cookiecutter.task == 'classification' %}LATE_AFTER_MINUTES, {% endif %}TARGET
 
 NUMERIC = (
     "departure_hour",
@@ -59,7 +59,11 @@ def features(records: IntoLazyFrameT) -> IntoLazyFrameT:
 
 
 def target(records: IntoLazyFrameT) -> IntoLazyFrameT:
+{%- if cookiecutter.task == 'classification' %}
     """Add the target: 1 for a flight that arrived late, 0 on time; drop rows where it is unknown.
+{%- else %}
+    """Add the target, the minutes of delay at arrival; drop rows where it is unknown.
+{%- endif %}
 
     Parameters
     ----------
@@ -70,8 +74,12 @@ def target(records: IntoLazyFrameT) -> IntoLazyFrameT:
     lazy frame
     """
     frame = nw.from_native(records).filter(~nw.col("arr_delay").is_null())
+{%- if cookiecutter.task == 'classification' %}
     late = nw.col("arr_delay") > LATE_AFTER_MINUTES
     return frame.with_columns(late.cast(nw.Int8).alias(TARGET)).to_native()
+{%- else %}
+    return frame.with_columns(nw.col("arr_delay").cast(nw.Float64).alias(TARGET)).to_native()
+{%- endif %}
 
 
 def minutes_between(start: str, end: str) -> nw.Expr:

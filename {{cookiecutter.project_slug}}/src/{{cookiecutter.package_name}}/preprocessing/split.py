@@ -65,24 +65,24 @@ def split(frame: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:
     return windows
 
 
-def require_two_classes(windows: dict[str, pl.DataFrame], target: str) -> None:
-    """Stop when a window holds only one label, so that nothing can be learnt or measured.
+def require_variety(windows: dict[str, pl.DataFrame], target: str) -> None:
+    """Stop when a window holds only one outcome, so that nothing can be learnt or measured.
 
     Parameters
     ----------
     windows : dict of str to polars.DataFrame
     target : str
-        The column of labels.
+        The column of outcomes.
 
     Raises
     ------
     ContractError
-        Naming the window and the label.
+        Naming the window and the outcome.
     """
     for name, window in windows.items():
-        labels = window[target].unique().to_list()
-        if len(labels) < 2:
+        outcomes = window[target].unique()
+        if len(outcomes) < 2:
             raise ContractError(
-                f"The {name} window holds only {target}={labels[0]} in {window.height} rows, "
-                "expected both classes. Move data.split, or check the target in features.py."
+                f"The {name} window holds only {target}={outcomes[0]} in {window.height} rows, "
+                "expected several outcomes. Move data.split, or check the target in features.py."
             )
