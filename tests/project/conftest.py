@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
 from tests.conftest import bake_into
@@ -110,6 +111,13 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "GIT_COMMITTER_NAME": "Zoë",
         "GIT_COMMITTER_EMAIL": "zoe@harbour.example",
     }
+
+
+@pytest.fixture(scope="session")
+def turn(tmp_path_factory: pytest.TempPathFactory) -> filelock.BaseFileLock:
+    """Whose turn it is to use the ports of the README, among the processes that run the tests."""
+    base = tmp_path_factory.getbasetemp()
+    return filelock.FileLock((base.parent if "popen" in base.name else base) / "turn")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import filelock
 import httpx
 from markdown_it import MarkdownIt
 
@@ -208,6 +209,7 @@ def run(
     servers: Mapping[str, str],
     filled_in: Mapping[str, str],
     elsewhere: Mapping[str, str],
+    turn: filelock.BaseFileLock,
 ) -> Iterator[Ran]:
     """Run each command of a README once.
 
@@ -223,6 +225,8 @@ def run(
         Commands with a place to fill in, and what a reader might write.
     elsewhere : mapping
         Commands that are not run, and why.
+    turn : filelock.BaseFileLock
+        Held while a server runs: other READMEs name the same port.
 
     Raises
     ------
@@ -236,6 +240,7 @@ def run(
             text = step.text.strip()
             while running and running[0][0] != step.section:
                 running.pop(0)[1].stop()
+                turn.release()
             if text in done or not (step.block or shell.knows(text)):
                 continue
             done.add(text)
@@ -243,6 +248,7 @@ def run(
             output = ""
             try:
                 if text in servers:
+                    turn.acquire()
                     running.append((step.section, shell.start(step.text, servers[text])))
                 elif text not in elsewhere:
                     output = shell.run(filled_in.get(text, step.text))
@@ -251,9 +257,11 @@ def run(
             yield Ran(step, output, time.monotonic() - began)
         while running:
             running.pop(0)[1].stop()
+            turn.release()
     finally:
         for _, left in running:
             left.kill()
+        turn.release(force=True)
         shell.close()
     if stale := {*servers, *filled_in, *elsewhere} - done:
         raise ReadmeError(f"not in the README any more: {', '.join(sorted(stale))}")

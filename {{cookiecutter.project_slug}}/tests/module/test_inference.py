@@ -217,6 +217,15 @@ def test_a_model_of_other_features_is_refused(tmp_path: Path) -> None:
         Predictor(tmp_path)
 
 
+def test_a_model_that_gives_something_else_is_refused(tmp_path: Path) -> None:
+    path = write_model(tmp_path) / "model.onnx"
+    model = onnx.load(path)
+    model.graph.node[-1].output[0] = model.graph.output[0].name = "colours"
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=f"the model gives colours, expected {Outputs.tensor}"):
+        Predictor(tmp_path)
+
+
 def test_a_model_that_gives_no_number_is_an_error(
     tmp_path: Path, known: pl.DataFrame, predictor: Predictor
 ) -> None:

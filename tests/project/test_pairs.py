@@ -1,0 +1,117 @@
+"""Each task with each framework: installed, its README followed, another problem in its place."""
+
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+import polars as pl
+import pytest
+
+from tests.conftest import CHOICES, bake_into
+from tests.project import readme
+from tests.project.conftest import ANSWERS, Project
+from tests.project.swap_surface import assert_only_the_surface_was_touched, swap
+from tests.project.test_readme import assert_promises_kept
+
+# The first of them is the project of test_readme.py.
+PAIRS = list(itertools.product(CHOICES["task"], CHOICES["framework"]))[1:]
+REGRESSIONS = [pair for pair in PAIRS if pair[0] == "regression"]
+MLFLOW = "test_readme.py: the interface of MLflow is the same for all"
+ELSEWHERE = {
+    "dvc pull": "test_clone.py",
+    "poe ui": MLFLOW,
+    "python3 bootstrap.py poetry install --with track": MLFLOW,
+    "python3 bootstrap.py poetry add NAME": "test_readme.py",
+}
+COLUMNS = {"classification": ["probability", "label"], "regression": ["q0.5", "q0.9"]}
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids="-".join)
+def pair(
+    request: pytest.FixtureRequest,
+    user: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[str, Project]]:
+    """The task, and the project as `bootstrap.py` leaves it."""
+    task, framework = request.param
+    answers = ANSWERS | {"task": task, "framework": framework}
+    project = Project(bake_into(tmp_path_factory.mktemp("pair"), **answers), user)
+    project.does("python3 bootstrap.py", activated=False)
+    project.does("git tag baked")
+    yield task, project
+    shutil.rmtree(project.root / ".venv")
+
+
+@pytest.fixture(scope="module")
+def said(
+    pair: tuple[str, Project], turn: filelock.BaseFileLock, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """What each command of the README printed."""
+    project, record = pair[1], tmp_path_factory.mktemp("record")
+    shell = readme.Shell(project.root, {**project.environment, "BROWSER": "true %s"}, record)
+    text = (project.root / "README.md").read_text()
+    servers = {"poe serve": "http://127.0.0.1:8080/ping"}
+    found = readme.run(text, shell, servers, {}, ELSEWHERE, turn)
+    return {each.step.text.strip(): each.output for each in found}
+
+
+def test_every_command_works_verbatim(said: dict[str, str]) -> None:
+    for task in ("check", "pipeline", "serve", "predict", "test", "hooks", "full-data"):
+        assert re.search(rf"^poe {task}\b", "\n".join(said), re.MULTILINE)
+
+
+def test_requests_and_files_are_answered_as_the_task_wants(
+    pair: tuple[str, Project], said: dict[str, str]
+) -> None:
+    task, project = pair
+    (asked,) = (output for text, output in said.items() if text.startswith("curl"))
+    (prediction,) = json.loads(asked)["predictions"]
+    assert list(prediction) == COLUMNS[task]
+    scored = pl.read_parquet(project.root / "predictions.parquet")
+    records = pl.read_parquet(project.root / "data/raw/records.parquet")
+    assert scored.columns == [*records.columns, *COLUMNS[task]]
+    if task == "regression":
+        assert prediction["q0.5"] < prediction["q0.9"]
+        assert (scored["q0.5"] <= scored["q0.9"]).all()
+        below = [(scored["arr_delay"] <= scored[name]).mean() for name in COLUMNS[task]]
+        assert below == pytest.approx([0.5, 0.9], abs=0.03)
+
+
+def test_the_quality_that_is_promised_is_reached(
+    pair: tuple[str, Project], said: dict[str, str]
+) -> None:
+    task, project = pair
+    text = (project.root / "README.md").read_text()
+    measured = json.loads((project.root / "reports/metrics.json").read_text())["test"]
+    assert_promises_kept(task, text, measured)
+
+
+@pytest.mark.parametrize("pair", REGRESSIONS, ids="-".join, indirect=True)
+def test_the_mean_is_one_value_away(pair: tuple[str, Project], said: dict[str, str]) -> None:
+    project = pair[1]
+    (conf,) = (project.root / "conf/model").iterdir()
+    before = conf.read_text()
+    conf.write_text(before.replace("quantiles: [0.5, 0.9]", "quantiles: []"))
+    assert conf.read_text() != before
+    project.does("poe pipeline && poe predict data/raw/records.parquet mean.csv")
+    scored = pl.read_csv(project.root / "mean.csv", infer_schema_length=None)
+    known = scored.drop_nulls("arr_delay")
+    assert known["mean"].mean() == pytest.approx(known["arr_delay"].mean(), abs=3)
+    project.does("git checkout --quiet conf && dvc repro")
+
+
+@pytest.mark.parametrize("pair", REGRESSIONS[:1], ids="-".join, indirect=True)
+def test_another_regression_takes_the_place_of_the_example(
+    pair: tuple[str, Project], said: dict[str, str], tmp_path: Path
+) -> None:
+    swapped = pair[1].copy(tmp_path / "progression")
+    swap(swapped, "progression")
+    assert_only_the_surface_was_touched(swapped)
+    swapped.does("poe pipeline && poe check && poe test")
+    swapped.does("dvc repro && poe predict data/raw/records.parquet scored.csv")
+    scored = pl.read_csv(swapped.root / "scored.csv")
+    assert scored.select(pl.corr("mean", "progression")).item() > 0.5
