@@ -144,7 +144,10 @@ RULES: dict[str, tuple[Callable[[str], bool], str]] = {
         " keyword, nor a module of Python or of a dependency, nor a folder of the project",
     ),
     "description": (_is_line(200), _LINE.format(200)),
-    "author_name": (_is_line(80), _LINE.format(80)),
+    "author_name": (
+        lambda text: _is_line(80)(text) and not re.search("[<>]", text),
+        f"{_LINE.format(80)}, no < or >, which enclose the address in a package's metadata",
+    ),
     "author_email": (
         _matches(rf"{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[A-Za-z]{{2,63}}", 254),
         "an e-mail address as name@example.com",

@@ -13,12 +13,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
+from identify.vendor.licenses import LICENSES
 
 # Templates that the project itself renders when it runs.
 OWN_JINJA = re.compile(r"^src/\w+/training/report\.html\.jinja$")
 # `${{ … }}` is GitHub's, and two braces in Python are one brace of an f-string.
 LEFTOVER = re.compile(r"(?<!\$)\{\{|\{[%#]|cookiecutter", re.IGNORECASE)
 LEFTOVER_PYTHON = re.compile(r"\{\{ ?cookiecutter|\{%|\{#|cookiecutter", re.IGNORECASE)
+
+# What a holder fills in, and a line that SPDX lets each holder leave out.
+COPYRIGHT = re.compile(r"^ *Copyright .*\n(All rights reserved\.\n)?", re.MULTILINE)
 
 READERS: dict[str, Callable[[str], Any]] = {
     ".json": json.loads,
@@ -156,6 +160,24 @@ def unowned(project: Path) -> list[str]:
         if pattern != "*" and not (project / pattern.strip("/")).exists():
             found.append(f"{pattern}: nothing there to own")
     return found
+
+
+def altered_licence(project: Path) -> list[str]:
+    """Find a LICENSE without year and holder, or with another text than its SPDX identifier has."""
+    settings = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]
+    text = (project / "LICENSE").read_text("utf-8")
+    holder = re.escape(settings["authors"][0]["name"])
+    line = rf"^ *Copyright (\(c\) )?\d{{4}},? {holder}(\. All rights reserved\.)?$"
+    known = {**dict(LICENSES), "LicenseRef-Proprietary": text}
+    expected, got = (
+        COPYRIGHT.sub("", body, count=1).split()
+        for body in (known.get(settings["license"], ""), text)
+    )
+    faults = {
+        "no line with `Copyright`, a year and the author": not re.search(line, text, re.MULTILINE),
+        f"not the text of {settings['license']}": expected != got,
+    }
+    return [f"LICENSE: {fault}" for fault, present in faults.items() if present]
 
 
 def invalid_hooks(folder: Path) -> list[str]:

@@ -4,13 +4,15 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from syrupy.assertion import SnapshotAssertion
 
-from tests.conftest import TEMPLATE, Bake, as_cloned, bake_into
+from tests.conftest import CHOICES, TEMPLATE, Bake, as_cloned, bake_into
 from tests.render import gates
 
 SHORTEST = {"project_name": "A", "project_slug": "a", "package_name": "a"}
@@ -39,6 +41,7 @@ GATES: list[Callable[[Path], list[str]]] = [
     gates.invalid_workflows,
     gates.invalid_hooks,
     gates.unowned,
+    gates.altered_licence,
 ]
 
 
@@ -72,23 +75,29 @@ def test_a_bake_passes(gate: Callable[[Path], list[str]], variant: Path) -> None
     assert gate(variant) == []
 
 
-def test_each_licence_is_there_in_full_with_year_and_holder(bake: Bake) -> None:
-    sizes = {"Proprietary": 500, "Apache-2.0": 11_000, "MIT": 1_000, "BSD-3-Clause": 1_400}
-    for name, size in sizes.items():
-        text = (
-            bake(license=name, author_name="Ada Lovelace", __year="1843") / "LICENSE"
-        ).read_text()
-        assert "1843" in text
-        assert "Ada Lovelace" in text
-        assert len(text) > size
+def scalars(node: Any) -> Iterator[Any]:
+    """Every value within what a YAML file holds."""
+    if isinstance(node, dict | list):
+        for inner in node.values() if isinstance(node, dict) else node:
+            yield from scalars(inner)
+    else:
+        yield node
 
 
-def test_python_version_stays_a_text(bake: Bake) -> None:
-    workflow = gates.READERS[".yml"](
-        (bake(python_version="3.11") / ".github/workflows/ci.yml").read_text()
-    )[0]
-    setup = next(step for step in workflow["jobs"]["task"]["steps"] if step.get("id") == "python")
-    assert setup["with"]["python-version"] == "3.11"
+@pytest.mark.parametrize("ci", CHOICES.get("ci", ["github-actions"]))
+@pytest.mark.parametrize("version", CHOICES["python_version"])
+def test_ci_runs_on_the_python_that_the_readme_names_first(
+    version: str, ci: str, bake: Bake
+) -> None:
+    texts = gates.texts(bake(python_version=version, ci=ci))
+    assert f"You need Python {version} (any from 3.11 to 3.13 will do)" in texts["README.md"]
+    assert 'requires-python = ">=3.11,<3.14"' in texts["pyproject.toml"]
+    pipelines = [texts[name] for name in texts if name.startswith((".github/work", ".gitlab-ci"))]
+    assert bool(pipelines) is (ci != "none")
+    for text in pipelines:
+        named = [value for value in scalars(yaml.safe_load(text)) if "3.1" in str(value)]
+        assert named, text
+        assert {*re.findall(r"3\.\d+", " ".join(named))} == {version}
 
 
 @pytest.mark.parametrize("name", ["On", "No", "True", "Null"])
@@ -160,6 +169,12 @@ BROKEN: list[tuple[Callable[[Path], list[str]], str, str, str]] = [
     (gates.unlinted, "tests/x.py", "import os\n", "tests/x.py:1:8: F401"),
     (gates.unlinted, "tests/x.py", '"""X."""\nx  = 1\n', "tests/x.py:2:1: unformatted"),
     (gates.invalid_hooks, ".pre-commit-config.yaml", "repos: 1\n", "==> File .pre-commit-config"),
+    (
+        gates.altered_licence,
+        "LICENSE",
+        "All rights reserved.\n",
+        "LICENSE: no line with `Copyright`",
+    ),
     (gates.unowned, ".github/CODEOWNERS", "/gone/ @a/b\n", "/gone/: nothing there to own"),
     (gates.unowned, ".github/CODEOWNERS", "/conf/\n", "/conf/: no owner"),
 ]
