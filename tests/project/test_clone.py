@@ -3,18 +3,27 @@
 import csv
 import io
 import json
+import re
+import shutil
 import socket
+import threading
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import boto3
 import httpx
 import polars as pl
 import pytest
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
-from tests.project.conftest import Project
-from tests.project.readme import Shell
+from tests.conftest import bake_into
+from tests.project.conftest import ANSWERS, Project
+from tests.project.readme import Shell, steps
 
 MADE = ("params.yaml", "data/raw", "data/processed", "models", "reports")
+BUCKET = "harbour-models"
 KNOWN_LATER = ("dep_delay", "air_time", "arr_delay")
 
 
@@ -56,6 +65,109 @@ def test_a_clone_gets_everything_back_without_computing_it(
     assert "Data and pipelines are up to date." in clone.does("dvc status")
     assert "Running stage" not in clone.does("dvc repro")
     assert clone.does("git status --porcelain") == ""
+
+
+class Storage:
+    """An S3 on this machine, which notes the regions it is asked for."""
+
+    def __init__(self) -> None:
+        self.regions: set[str] = set()
+        application = DomainDispatcherApplication(create_backend_app)
+
+        def recorded(environ: dict[str, Any], start_response: Any) -> Any:
+            signed = re.search(r"/([a-z0-9-]+)/s3/aws4", environ.get("HTTP_AUTHORIZATION", ""))
+            self.regions.add(signed[1] if signed else "none")
+            return application(environ, start_response)
+
+        self.server = make_server("127.0.0.1", 0, recorded, threaded=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.environment = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server.server_port}",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        self.credentials = {
+            "AWS_ACCESS_KEY_ID": uuid.uuid4().hex,
+            "AWS_SECRET_ACCESS_KEY": uuid.uuid4().hex,
+        }
+
+    def signed_in(self, project: Project) -> Project:
+        """Give a project the way in."""
+        return Project(project.root, {**project.environment, **self.credentials})
+
+    def make_bucket(self, name: str, region: str) -> None:
+        """Make an empty bucket."""
+        key, secret = self.credentials.values()
+        s3 = boto3.client(
+            "s3",
+            region_name=region,
+            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+        )
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[Storage]:
+    served = Storage()
+    yield served
+    served.server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def clones(
+    _trained: Project, storage: Storage, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Project]:
+    """Two clones of the project as it would be had its answers named a bucket.
+
+    The first has the data and models of the pipeline in its cache, the second has nothing.
+    """
+    folder = tmp_path_factory.mktemp("bucket")
+    baked = bake_into(folder / "bake", **ANSWERS, artifact_bucket=BUCKET)
+    found = {}
+    for command, name in {"dvc push": "first", "dvc pull": "second"}.items():
+        _trained.does(f"git clone --quiet . {folder / name}", activated=False)
+        clone = _trained.at(folder / name)
+        for file in (".dvc/config", "README.md"):
+            shutil.copy(baked / file, clone.root / file)
+        found[command] = Project(clone.root, {**clone.environment, **storage.environment})
+    shutil.copytree(_trained.root / ".dvc" / "cache", folder / "first" / ".dvc" / "cache")
+    return found
+
+
+@pytest.mark.parametrize("command", ["dvc push", "dvc pull"])
+def test_without_credentials_the_reason_is_said(command: str, clones: dict[str, Project]) -> None:
+    assert "Unable to locate credentials" in clones[command].refuses(command)
+
+
+@pytest.mark.parametrize("command", ["dvc push", "dvc pull"])
+def test_a_bucket_that_does_not_exist_is_said(
+    command: str, clones: dict[str, Project], storage: Storage
+) -> None:
+    project = storage.signed_in(clones[command])
+    assert "The specified bucket does not exist" in project.refuses(command)
+
+
+def test_what_was_pushed_to_the_bucket_comes_back_in_a_fresh_clone(
+    clones: dict[str, Project], trained: Project, storage: Storage
+) -> None:
+    storage.make_bucket(BUCKET, ANSWERS["aws_region"])
+    storage.regions.clear()
+    for command, clone in clones.items():
+        storage.signed_in(clone).does(command)
+    assert made(clones["dvc pull"]) == made(trained)
+    assert storage.regions == {ANSWERS["aws_region"]}
+
+
+def test_a_bucket_changes_no_command_of_the_readme(
+    clones: dict[str, Project], installed: Project
+) -> None:
+    with_one, without = (
+        [step.text for step in steps((project.root / "README.md").read_text()) if step.block]
+        for project in (clones["dvc push"], installed)
+    )
+    assert with_one == without
+    assert "dvc push" in "".join(with_one)
 
 
 @pytest.fixture(scope="module")
