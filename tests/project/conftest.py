@@ -38,6 +38,8 @@ class Project:
 
     root: Path
     environment: Mapping[str, str]
+    # What the command line begins with, where commands run in a system of their own.
+    within: tuple[str, ...] = ()
 
     @property
     def package(self) -> Path:
@@ -72,7 +74,7 @@ class Project:
             "PYTHONPATH": str(folder / "src"),
             "MYPY_CACHE_DIR": f"{self.environment['HOME']}/mypy",
         }
-        return Project(folder, {**self.environment, **own})
+        return Project(folder, {**self.environment, **own}, self.within)
 
     def _run(
         self, command: str, activated: bool, environment: Mapping[str, str]
@@ -80,7 +82,7 @@ class Project:
         if activated:
             command = f"source .venv/bin/activate && {command}"
         done = subprocess.run(
-            ["bash", "-c", command],
+            [*self.within, "bash", "-c", command],
             cwd=self.root,
             env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,

@@ -63,12 +63,20 @@ class Shell:
         All that its commands see of the outside.
     record : pathlib.Path
         An existing folder for the commands as files, and for what each prints.
+    within : tuple of str
+        What its command line begins with.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], record: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        record: Path,
+        within: tuple[str, ...] = (),
+    ) -> None:
         self._record, self._number = record, 0
         self._bash = subprocess.Popen(
-            ["bash", "--noprofile", "--norc"],
+            [*within, "bash", "--noprofile", "--norc"],
             cwd=folder,
             env=environment,
             stdin=subprocess.PIPE,
