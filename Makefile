@@ -26,7 +26,7 @@ test: $(INSTALLED) ## everything CI runs (ARGS='tests/render -k …' narrows the
 benchmark: $(INSTALLED) ## speed against peers, as a table
 	@.venv/bin/python benchmarks/run.py $(ARGS)
 
-lock: $(INSTALLED) ## refresh the project's poetry.lock
+lock: $(INSTALLED) ## refresh every poetry.lock of the project (ARGS=--regenerate takes the newest packages)
 	@.venv/bin/python scripts/refresh_lock.py $(ARGS)
 
 sample: $(INSTALLED) ## draw the project's data sample anew and compare (ARGS=--write replaces it)

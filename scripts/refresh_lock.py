@@ -1,49 +1,107 @@
-"""Lock the project's dependencies anew, with the Poetry and the index that its users have.
+"""Lock the dependencies of every project anew, with the Poetry and the index that its users have.
 
 Only what pyproject.toml asks for changes; `--regenerate` takes the newest of every package.
 """
 
 import argparse
+import itertools
+import json
 import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cookiecutter.main import cookiecutter
+from jinja2 import Template
 
 TEMPLATE = Path(__file__).resolve().parents[1]
-LOCK = TEMPLATE / "{{cookiecutter.project_slug}}" / "poetry.lock"
 
 
 def main() -> None:
-    """Bake the template as it stands, lock the bake, bring the lock back."""
+    """Make each lock in a bake that has it; bring them back when all are made."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--regenerate", action="store_true", help="upgrade what is locked already")
     arguments = ["--regenerate"] if parser.parse_args().regenerate else []
-    with tempfile.TemporaryDirectory() as folder:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            made = dict(refreshed(Path(folder), arguments))
+            said = {lock: changes(packages(lock), packages(new)) for lock, new in made.items()}
+            for lock, new in made.items():
+                shutil.copyfile(new, lock)
+    except ValueError as error:
+        sys.exit(f"refresh_lock.py: every poetry.lock is as it was: {error}")
+    for lock, lines in said.items():
+        print(f"{lock.name}:" if lines else f"{lock.name}: every version is as it was")
+        print("".join(f"  {line}\n" for line in lines), end="")
+
+
+def refreshed(folder: Path, arguments: list[str]) -> Iterator[tuple[Path, Path]]:
+    """Lock a bake for each lock of the template."""
+    poetry = folder / ".poetry"
+    for number, (lock, answers) in enumerate(locks(TEMPLATE).items()):
         baked = cookiecutter(
-            str(TEMPLATE), no_input=True, default_config=True, accept_hooks=False, output_dir=folder
+            str(TEMPLATE),
+            no_input=True,
+            extra_context=answers,
+            default_config=True,
+            accept_hooks=False,
+            output_dir=str(folder / str(number)),
         )
-        lock = Path(baked, LOCK.name)
+        new = Path(baked, "poetry.lock")
+        if not new.read_bytes():
+            new.unlink()
+        if poetry.exists():
+            poetry.rename(new.with_name(poetry.name))
         command = [sys.executable, "bootstrap.py", "poetry", "lock", "--no-interaction", *arguments]
         if subprocess.run(command, cwd=baked, check=False).returncode:
-            sys.exit("refresh_lock.py: poetry.lock is as it was: mend what Poetry says above")
-        before, after = packages(LOCK), packages(lock)
-        if named := with_address(after):
-            sys.exit(
-                f"refresh_lock.py: the new lock names an address for {', '.join(named)}, expected "
-                "none: remove tool.poetry.source and URL dependencies from pyproject.toml"
+            raise ValueError(f"mend what Poetry says above of {lock.name}")
+        new.with_name(poetry.name).rename(poetry)
+        if named := with_address(packages(new)):
+            raise ValueError(
+                f"the new {lock.name} names an address for {', '.join(named)}, expected none:"
+                " remove tool.poetry.source and URL dependencies from pyproject.toml"
             )
-        shutil.copyfile(lock, LOCK)
-    print("\n".join(changes(before, after)) or "every version is as it was")
+        yield lock, new
+
+
+def locks(template: Path) -> dict[Path, dict[str, str]]:
+    """Return for each lock the first choices whose bake has it.
+
+    Raises
+    ------
+    ValueError
+        When some choices lead to no lock or to several, or a lock to no bake.
+    """
+    questions = json.loads((template / "cookiecutter.json").read_text("utf-8"))
+    choices = {
+        name: values
+        for name, values in questions.items()
+        if isinstance(values, list) and not name.startswith("_")
+    }
+    there = sorted((template / "{{cookiecutter.project_slug}}").glob("*poetry.lock*"))
+    names = {lock: Template(lock.name) for lock in there}
+    found: dict[Path, dict[str, str]] = {}
+    for values in itertools.product(*choices.values()):
+        answers = dict(zip(choices, values, strict=True))
+        fitting = [lock for lock in there if names[lock].render(cookiecutter=answers)]
+        if len(fitting) != 1:
+            raise ValueError(
+                f"{len(fitting)} locks for {', '.join(f'{k}={v}' for k, v in answers.items())},"
+                " expected 1: mend the conditions in their names; add an empty file for a new one"
+            )
+        found.setdefault(fitting[0], answers)
+    if lost := [lock.name for lock in there if lock not in found]:
+        raise ValueError(f"no bake has {', '.join(lost)}: mend the condition or remove the file")
+    return found
 
 
 def packages(lock: Path) -> dict[str, dict[str, Any]]:
     """Return what a lock says of each package."""
-    found = tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
+    found = tomllib.loads(lock.read_text(encoding="utf-8")).get("package", [])
     return {f"{package['name']} {package.get('markers', '')}": package for package in found}
 
 

@@ -1,6 +1,7 @@
 """The commands of the template's own README: from a bare clone to a prediction."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -85,31 +86,37 @@ def test_every_command_of_the_readme_is_tested(user: dict[str, str], tmp_path: P
     assert {*lines, *codes} == TESTED.keys()
 
 
-def test_a_lock_that_fits_stays_as_it_is(template: Project, demo: str) -> None:
-    lock = template.root / "{{cookiecutter.project_slug}}" / "poetry.lock"
-    before = lock.read_text()
-    assert "every version is as it was" in template.does("make lock", activated=False)
-    assert lock.read_text() == before
+def test_a_lock_that_fits_stays_as_it_is_and_an_empty_one_is_filled(
+    template: Project, demo: str
+) -> None:
+    *fitting, empty = refresh_lock.locks(template.root)
+    before = {lock: lock.read_text() for lock in (*fitting, empty)}
+    empty.write_text("")
+    said = template.does("make lock", activated=False)
+    for lock in fitting:
+        assert f"{lock.name}: every version is as it was\n" in said
+        assert lock.read_text() == before[lock]
+    assert f"{empty.name}:\n  " in said
+    names = re.compile(r'^name = "(.+)"$', re.MULTILINE)
+    # The newest packages may need others, but what pyproject.toml names is there.
+    assert {"numpy", "polars", "ruff"} <= {*names.findall(empty.read_text())}
+    empty.write_text(before[empty])
 
 
-def test_what_cannot_be_locked_leaves_the_lock_as_it_is(template: Project, demo: str) -> None:
-    folder = template.root / "{{cookiecutter.project_slug}}"
-    before = (folder / "poetry.lock").read_text()
-    text = (folder / "pyproject.toml").read_text()
-    (folder / "pyproject.toml").write_text(text.replace('"numpy>=2.4,<3"', '"numpy>=99"'))
+def test_if_one_cannot_be_locked_every_lock_stays_as_it_is(template: Project, demo: str) -> None:
+    before = {lock: lock.read_text() for lock in refresh_lock.locks(template.root)}
+    *_, last = before
+    settings = template.root / "{{cookiecutter.project_slug}}" / "pyproject.toml"
+    text = settings.read_text()
+    # Known to every lock, so that each changes; and to be had by none that is like the last.
+    known, unknown = '"packaging>=20"', last.name.replace("poetry.lock", '"numpy>=99",')
+    settings.write_text(
+        text.replace("dependencies = [\n", f"dependencies = [\n  {known}, {unknown}\n", 1)
+    )
     said = template.refuses("make lock", activated=False)
-    (folder / "pyproject.toml").write_text(text)
-    assert "refresh_lock.py: poetry.lock is as it was: mend what Poetry says above" in said
-    assert (folder / "poetry.lock").read_text() == before
-
-
-def test_a_lock_that_names_an_address_is_refused() -> None:
-    plain = {
-        "name": "one",
-        "description": "See https://one.example",
-        "files": [{"file": "one.whl"}],
-    }
-    bound = {"name": "two", "description": "", "source": {"type": "legacy", "url": "//two.example"}}
-    linked = {"name": "six", "description": "", "files": [{"url": "https://six.example/six.whl"}]}
-    locked = {str(package["name"]): package for package in (plain, bound, linked)}
-    assert refresh_lock.with_address(locked) == ["two", "six"]
+    settings.write_text(text)
+    assert (
+        "refresh_lock.py: every poetry.lock is as it was: mend what Poetry says above of "
+        f"{last.name}\n" in said
+    )
+    assert {lock: lock.read_text() for lock in before} == before

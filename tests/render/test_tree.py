@@ -131,12 +131,12 @@ def test_the_templates_own_automation_passes() -> None:
     assert gates.invalid_hooks(TEMPLATE) == []
 
 
-def test_both_workflows_pin_the_same_commit_of_an_action(project: Path) -> None:
+def test_all_workflows_pin_the_same_commit_of_an_action(project: Path) -> None:
     pins: dict[str, set[str]] = {}
     for folder in (TEMPLATE, project):
-        text = (folder / ".github" / "workflows" / "ci.yml").read_text()
-        for action, pin in re.findall(r"uses: (\S+)@(.*)", text):
-            pins.setdefault(action, set()).add(pin)
+        for workflow in (folder / ".github" / "workflows").iterdir():
+            for action, pin in re.findall(r"uses: (\S+)@(.*)", workflow.read_text()):
+                pins.setdefault(action, set()).add(pin)
     assert pins.keys() >= {"actions/checkout", "actions/setup-python"}
     for action, found in pins.items():
         (pin,) = found
