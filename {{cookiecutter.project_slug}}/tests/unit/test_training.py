@@ -19,7 +19,7 @@ from {{ cookiecutter.package_name }}.training.gate import (
     require_parity,
     require_passed,
 )
-from {{ cookiecutter.package_name }}.training.metadata import digest, provenance, reference
+from {{ cookiecutter.package_name }}.training.tracking import digest, provenance, reference
 
 NAN = float("nan")
 
@@ -124,10 +124,13 @@ def test_provenance_names_the_commit_and_whether_it_is_clean(tmp_path: Path) -> 
     assert provenance(tmp_path, [])["lock_sha256"] is None
     for name in ("poetry.lock", "dvc.lock"):
         (tmp_path / name).write_text("1", encoding="utf-8")
+    settings = '[project]\ndependencies = ["polars[all]>=1", "no.such-thing_1>=2"]\n'
+    (tmp_path / "pyproject.toml").write_text(settings, encoding="utf-8")
     for command in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm start"):
         subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
     found = provenance(tmp_path, [])
     assert len(found["git_commit"]) == 40
+    assert found["libraries"] == {"polars": pl.__version__}
     assert found["git_clean"] is True
     (tmp_path / "dvc.lock").write_text("2", encoding="utf-8")
     assert provenance(tmp_path, [])["git_clean"] is True

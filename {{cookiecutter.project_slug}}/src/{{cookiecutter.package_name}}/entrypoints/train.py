@@ -20,7 +20,6 @@ from ..schema import COLUMNS, TARGET
 from ..training import metrics, tracking
 from ..training.export import to_onnx
 from ..training.gate import require_parity
-from ..training.metadata import provenance, reference
 from ..training.model import fit, predict
 from .configure import Configuration, configuration
 from .environment import Paths, run
@@ -83,8 +82,8 @@ def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]
         "seed": config.seed,
         "hyperparameters": config.model.model_dump(),
         "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        **provenance(where.root, files),
-        "reference": reference(frame),
+        **tracking.provenance(where.root, files),
+        "reference": tracking.reference(frame),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL_FILE).write_bytes(exported)

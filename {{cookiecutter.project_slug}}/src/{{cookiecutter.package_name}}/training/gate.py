@@ -89,7 +89,7 @@ def require_passed(found: Sequence[Check]) -> None:
     if failed:
         raise GateError(
             f"The model is not good enough: {'; '.join(failed)}. See reports/index.html, then "
-            "improve the model or, with a reason, the thresholds in conf/evaluation/gate.yaml."
+            "improve the model or, with a reason, its thresholds in conf/config.yaml."
         )
 
 
