@@ -128,8 +128,10 @@ _LINE = (
 )
 _TEAM = (
     _matches("@[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}/[A-Za-z0-9][A-Za-z0-9_-]{0,99}"),
-    "a GitHub team as @organisation/team",
+    "a team as @organisation/team",
 )
+_GROUP = r"[A-Za-z0-9_](?:[.-]?[A-Za-z0-9_])*"
+_GITLAB_TEAM = (_matches(rf"@{_GROUP}(?:/{_GROUP})*", 255), "a group as @group or @group/subgroup")
 
 RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "project_name": (_is_line(80), _LINE.format(80)),
@@ -191,7 +193,9 @@ def problems(answers: Mapping[str, Any]) -> list[str]:
         One line per bad answer: its name, the value got, what is allowed.
     """
     found = []
-    for name, (obeys, allowed) in RULES.items():
+    on_gitlab = {name: _GITLAB_TEAM for name in RULES if RULES[name] is _TEAM}
+    rules = RULES | (on_gitlab if answers["ci"] == "gitlab-ci" else {})
+    for name, (obeys, allowed) in rules.items():
         value = answers[name]
         if not isinstance(value, str):
             allowed = "a text"

@@ -1,15 +1,21 @@
-"""Give the new project its first commit and say what to type next."""
+"""Make the project a repository, or part of the one around it; say what to type next."""
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 answers = json.loads({{cookiecutter | jsonify | jsonify}})  # type: ignore  # noqa: F821
 project = Path.cwd()
+# A folder has no condition in its name: without the workflow this one is empty.
+for folder in (".github/workflows", ".github"):
+    with suppress(OSError):
+        Path(folder).rmdir()
 
 
 def make_first_commit() -> str:
@@ -46,6 +52,80 @@ def make_first_commit() -> str:
     return ""
 
 
+def fit_into(top: Path) -> str:
+    """Rewrite what counts from the top of a repository, for a project in a folder of it.
+
+    Parameters
+    ----------
+    top : pathlib.Path
+        The repository.
+
+    Returns
+    -------
+    str
+        The command that puts in place what is read at the top only, or why nothing was rewritten.
+    """
+    folder = project.relative_to(top).as_posix()
+    if not re.fullmatch(r"[\w./-]+", folder):
+        return (
+            f"CI, CODEOWNERS, git hooks and storage are not made for {folder!r}: bake anew where"
+            " the names of the folders have letters, digits, '.', '_' and '-' only"
+        )
+    up = "../" * (folder.count("/") + 1)
+    workflow = f".github/workflows/{project.name}.yml"
+    only = rf"\g<0>\n    paths: [{folder}/**, {workflow}]"
+    # What CI runs, it runs in the folder.
+    named = (
+        r"(?<!python3 )(?<![\w./-])(\.poetry|\.venv|bootstrap\.py|poetry\.lock|reports)(?![\w/])"
+    )
+    rewritten = {
+        ".github/workflows/ci.yml": {
+            "every change": rf"\g<0> of {folder}. GitHub reads the copy in {workflow}",
+            "^name: CI": rf"\g<0> of {project.name}",
+            "^    branches: .*|^  pull_request:": only,
+            "^jobs:": rf"defaults:\n  run:\n    working-directory: {folder}\n\n\g<0>",
+            named: rf"{folder}/\g<0>",
+        },
+        ".gitlab-ci.yml": {
+            "Runs each": f"Child pipeline of {folder}: runs each",
+            "^  before_script:": rf"\g<0>\n    - cd {folder}",
+            named: rf"{folder}/\g<0>",
+        },
+        ".pre-commit-config.yaml": {
+            "^repos:": rf"files: ^{folder.replace('.', '[.]')}/\n\g<0>",
+            r"\$PWD/": rf"\g<0>{folder}/",
+            r"\[poe, ": rf"\g<0>-C, {folder}, ",
+        },
+        "CODEOWNERS": {
+            "docs/": rf"{folder}/\g<0>",
+            r"^\*": "/",
+            "^/": rf"\g<0>{folder}/",
+            r"^.*/\.github/ .*": rf"\g<0>\n/{workflow} {answers['deployment_team']}",
+        },
+        ".dvc/config": {r"url = (?=\.\./)": rf"\g<0>{up}"},
+    }
+    for name, edits in rewritten.items():
+        if (file := project / name).is_file():
+            text = file.read_text("utf-8")
+            for pattern, new in edits.items():
+                text = re.sub(pattern, new, text, flags=re.MULTILINE)
+            file.write_text(text, "utf-8", newline="\n")
+
+    places = (".github/CODEOWNERS", ".gitlab/CODEOWNERS", "docs/CODEOWNERS")
+    owners = next((place for place in places if (top / place).is_file()), "CODEOWNERS")
+    commands = [f"(echo; cat CODEOWNERS) >>{up}{owners}"]
+    if (project / ".github").exists():
+        commands.append(f"mkdir -p {up}.github/workflows")
+        commands.append(f"cp .github/workflows/ci.yml {up}{workflow}")
+    if (project / ".gitlab-ci.yml").exists():
+        job = {
+            "trigger": {"include": f"{folder}/.gitlab-ci.yml", "strategy": "depend"},
+            "rules": [{"changes": [f"{folder}/**/*"]}],
+        }
+        commands.append(f"(echo; echo '{project.name}: {json.dumps(job)}') >>{up}.gitlab-ci.yml")
+    return " && ".join(commands)
+
+
 def next_commands() -> str:
     """Name the folder as it is seen from where the user stands, and the two commands to type."""
     folder = str(project)
@@ -59,11 +139,15 @@ def next_commands() -> str:
 # cookiecutter leaves the rendered hook in the temporary folder.
 Path(__file__).unlink(missing_ok=True)
 
+repository = next((at for at in (project, *project.parents) if (at / ".git").exists()), None)
+said = []
+if repository not in (None, project):
+    said = [fit_into(repository)]
 # cruft renders to compare, and its users commit themselves.
-if "_commit" not in answers:
-    if not any((folder / ".git").exists() for folder in (project, *project.parents)):
-        failure = make_first_commit() if shutil.which("git") else "git is not on the PATH"
-        if failure:
-            print(f"No first commit: {failure}. Then type: git init && git add . && git commit")
+elif "_commit" not in answers and not repository:
+    failure = make_first_commit() if shutil.which("git") else "git is not on the PATH"
+    if failure:
+        print(f"No first commit: {failure}. Then type: git init && git add . && git commit")
+if "_commit" not in answers or said:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    print(next_commands())
+    print(next_commands(), *said, sep="\n")

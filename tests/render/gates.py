@@ -148,10 +148,18 @@ def invalid_workflows(folder: Path) -> list[str]:
     ]
 
 
+def invalid_ci(project: Path) -> list[str]:
+    """Find faults of the workflow or the pipeline, whichever the project has."""
+    if (project / ".gitlab-ci.yml").exists():
+        schema = ("--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci")
+        return _said(project, "check-jsonschema", *schema, ".gitlab-ci.yml")
+    return invalid_workflows(project) if (project / ".github").exists() else []
+
+
 def unowned(project: Path) -> list[str]:
     """Find lines of CODEOWNERS that name no owner or match nothing."""
     found = []
-    for line in (project / ".github" / "CODEOWNERS").read_text("utf-8").splitlines():
+    for line in (project / "CODEOWNERS").read_text("utf-8").splitlines():
         if not line or line.startswith("#"):
             continue
         pattern, *owners = line.split()

@@ -37,6 +37,7 @@ GOOD = {
     "author_email": "ada@example.com",
     "data_science_team": "@example/data-science",
     "deployment_team": "@example/deployment",
+    "ci": "github-actions",
     "license": "MIT",
     "python_version": "3.13",
     "aws_region": "eu-central-1",
@@ -212,6 +213,7 @@ REFUSED = {
     "deployment_team": ["@" + "o" * 40 + "/t", "@o/-t", "@o/t\n"],
     "task": ["", "ranking", "Regression"],
     "framework": ["", "sklearn", "XGBoost"],
+    "ci": ["", "jenkins", "gitlab"],
     "license": ["", "GPL", "mit"],
     "python_version": ["3.10", "3"],
     "aws_region": ["", "eu", "eu-central", "EU-central-1", "eu-central-1a", "eu_central_1"],
@@ -231,6 +233,23 @@ def test_an_answer_against_the_rules_is_refused_with_one_line(name: str, value: 
     assert line.startswith(f"{name}: {value!r:.60}"[:60])
     assert line.endswith(f": {local_extensions.RULES[name][1]}")
     assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("team", "legal"),
+    [
+        ("@group", True),
+        ("@my.company/data/crane-team_1", True),
+        *[
+            (team, False)
+            for team in ("", "@", "group", "@a/", "@/a", "@a b", "@-a", "@a.", "@a//b")
+        ],
+    ],
+)
+def test_a_team_on_gitlab_is_a_group_at_any_depth(team: str, legal: bool) -> None:
+    answers = GOOD | {"ci": "gitlab-ci", "deployment_team": team}
+    line = f"deployment_team: {team!r}: a group as @group or @group/subgroup"
+    assert local_extensions.problems(answers) == ([] if legal else [line])
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -19,12 +19,12 @@ def template(tmp_path: Path) -> Path:
     return copy
 
 
-def commit(folder: Path) -> None:
+def commit(folder: Path, *options: str) -> None:
     settings = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
     for arguments in (
         ["init", "--quiet"],
         ["add", "--all"],
-        ["commit", "--quiet", "--message", "feat: a state", "--no-gpg-sign"],
+        ["commit", "--quiet", "--message", "feat: a state", "--no-gpg-sign", *options],
     ):
         subprocess.run(["git", *settings, *arguments], cwd=folder, check=True)
 
@@ -77,3 +77,35 @@ def test_bad_answers_are_refused_without_a_traceback(template: Path, tmp_path: P
     assert done.stderr.startswith("project_slug: '../x': ")
     assert len(done.stderr.splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_project_in_a_monorepo_keeps_its_folder_when_it_is_updated(
+    template: Path, tmp_path: Path
+) -> None:
+    monorepo = tmp_path / "monorepo"
+    (monorepo / "models").mkdir(parents=True)
+    commit(monorepo, "--allow-empty")
+    answers = ("--no-input", "--output-dir", str(monorepo / "models"))
+    made = cruft(monorepo, "create", str(template), *answers)
+    assert made.stdout.splitlines()[-1].endswith(".github/workflows/flight-delays.yml")
+    project = monorepo / "models" / "flight-delays"
+    commit(monorepo)
+
+    (workflow,) = (template / "{{cookiecutter.project_slug}}/.github/workflows").iterdir()
+    workflow.write_text(workflow.read_text().replace("minutes: 30", "minutes: 31"))
+    commit(template)
+
+    updated = cruft(project, "update", "--skip-apply-ask")
+    assert updated.returncode == 0, updated.stderr
+    text = (project / ".github/workflows/ci.yml").read_text()
+    assert "timeout-minutes: 31" in text
+    assert "working-directory: models/flight-delays\n" in text
+    assert not list(monorepo.rglob("*.rej"))
+
+
+def test_no_empty_folder_stays_of_a_ci_that_was_not_chosen(template: Path, tmp_path: Path) -> None:
+    made = cruft(
+        tmp_path, "create", str(template), "--no-input", "--extra-context", '{"ci": "gitlab-ci"}'
+    )
+    assert made.returncode == 0, made.stderr
+    assert not (tmp_path / "flight-delays" / ".github").exists()

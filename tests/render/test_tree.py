@@ -29,8 +29,12 @@ LONGEST = {
 }
 VARIANTS = [
     pytest.param({}, id="defaults"),
-    pytest.param(SHORTEST | {"license": "MIT", "python_version": "3.11"}, id="shortest"),
-    pytest.param(LONGEST | {"license": "Apache-2.0", "python_version": "3.12"}, id="longest"),
+    pytest.param(
+        SHORTEST | {"license": "MIT", "python_version": "3.11", "ci": "gitlab-ci"}, id="shortest"
+    ),
+    pytest.param(
+        LONGEST | {"license": "Apache-2.0", "python_version": "3.12", "ci": "none"}, id="longest"
+    ),
     pytest.param({"license": "BSD-3-Clause", "package_name": "zz_last"}, id="sorted last"),
 ]
 GATES: list[Callable[[Path], list[str]]] = [
@@ -38,7 +42,7 @@ GATES: list[Callable[[Path], list[str]]] = [
     gates.leftovers,
     gates.untidy,
     gates.unlinted,
-    gates.invalid_workflows,
+    gates.invalid_ci,
     gates.invalid_hooks,
     gates.unowned,
     gates.altered_licence,
@@ -175,8 +179,8 @@ BROKEN: list[tuple[Callable[[Path], list[str]], str, str, str]] = [
         "All rights reserved.\n",
         "LICENSE: no line with `Copyright`",
     ),
-    (gates.unowned, ".github/CODEOWNERS", "/gone/ @a/b\n", "/gone/: nothing there to own"),
-    (gates.unowned, ".github/CODEOWNERS", "/conf/\n", "/conf/: no owner"),
+    (gates.unowned, "CODEOWNERS", "/gone/ @a/b\n", "/gone/: nothing there to own"),
+    (gates.unowned, "CODEOWNERS", "/conf/\n", "/conf/: no owner"),
 ]
 
 
