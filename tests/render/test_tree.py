@@ -88,7 +88,7 @@ def scalars(node: Any) -> Iterator[Any]:
         yield node
 
 
-@pytest.mark.parametrize("ci", CHOICES.get("ci", ["github-actions"]))
+@pytest.mark.parametrize("ci", CHOICES["ci"])
 @pytest.mark.parametrize("version", CHOICES["python_version"])
 def test_ci_runs_on_the_python_that_the_readme_names_first(
     version: str, ci: str, bake: Bake
