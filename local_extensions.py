@@ -1,5 +1,7 @@
 """Quote answers wherever they are written, and refuse bad ones before anything is written."""
 
+import atexit
+import contextlib
 import functools
 import json
 import keyword
@@ -8,14 +10,19 @@ import sys
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+from cookiecutter.exceptions import OutputDirExistsException
+from cookiecutter.utils import rmtree
 from jinja2 import Environment
 from jinja2.ext import Extension
 from jinja2.runtime import Context
 from slugify import slugify
 
 TEMPLATE = Path(__file__).parent
+ROOT_FOLDER = "{{cookiecutter.project_slug}}"
+UNFINISHED = "UNFINISHED-BAKE-AGAIN"
 DELIMITER = re.compile(r"\{[{%#]")
 
 # Read back differently, or not at all, by one of TOML, YAML, JSON and Python when written as is;
@@ -70,7 +77,7 @@ def package(name: object) -> str:
 @functools.cache
 def _locked() -> frozenset[str]:
     """Names of the locked distributions, as module names."""
-    locks = (TEMPLATE / "{{cookiecutter.project_slug}}").glob("*poetry.lock*")
+    locks = (TEMPLATE / ROOT_FOLDER).glob("*poetry.lock*")
     texts = "".join(lock.read_text("utf-8") for lock in locks)
     names = re.findall(r'^name = "(.+)"$', texts, re.MULTILINE)
     return frozenset(re.sub(r"[-.]+", "_", name).lower() for name in names)
@@ -208,6 +215,50 @@ def problems(answers: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def make_room(answers: Mapping[str, Any]) -> str:
+    """Remove what a bake that was cut off left in this one's folder, and let this one do alike.
+
+    Parameters
+    ----------
+    answers : mapping
+        Among them `_output_dir`, which cookiecutter adds after the questions, and cruft does not.
+
+    Returns
+    -------
+    str
+        Nothing: it goes before the name of the folder.
+    """
+    if "_output_dir" in answers:
+        folder = Path(answers["_output_dir"], answers["project_slug"])
+        remove_unfinished(folder)
+        atexit.register(remove_unfinished, folder)
+    return ""
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove a folder that hooks/pre_gen_project.py has marked, or has not come to yet."""
+    with contextlib.suppress(OSError):
+        if (folder / UNFINISHED).exists():
+            rmtree(folder)
+        else:
+            folder.rmdir()
+
+
+def explain(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Say in one line what cookiecutter and cruft show a traceback for: `sys.excepthook`."""
+    cause = error.__cause__ or error
+    if isinstance(cause, OSError):
+        path, reason = cause.filename2 or cause.filename, cause.strerror or str(cause)
+        found = f"{path}: {reason}" if path else reason
+        sys.stderr.write(f"Error: {found}. Mend that and bake again\n")
+    elif isinstance(error, OutputDirExistsException):
+        sys.stderr.write(f"{error}\n")
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
 class CheckedContext(Context):
     """Refuses bad answers as soon as all are known, whichever way they came.
 
@@ -227,7 +278,7 @@ class CheckedContext(Context):
 
 
 class Answers(Extension):
-    """The filters `quote`, `markdown`, `slug`, `package`, and the check of all answers."""
+    """The filters, the check of all answers, and room for a bake after one that was cut off."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -236,13 +287,17 @@ class Answers(Extension):
             "markdown": markdown,
             "slug": slug,
             "package": package,
+            "make_room": make_room,
         }
         environment.context_class = CheckedContext
+        sys.excepthook = explain
         # `cruft update` renders two versions of the template in one process: each needs its own.
         sys.modules.pop(__name__, None)
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         """Take an answer as plain text: cookiecutter would run the Jinja in it."""
+        if source == ROOT_FOLDER:
+            return "{{ cookiecutter | make_room }}" + source
         is_answer = name is None and self.environment.loader is None
         if is_answer and DELIMITER.search(source) and source not in self._own_texts():
             return "{{ " + json.dumps(source, ensure_ascii=False) + " }}"
@@ -253,4 +308,4 @@ class Answers(Extension):
         questions = json.loads((TEMPLATE / "cookiecutter.json").read_text("utf-8"))
         hooks = [hook.read_text("utf-8") for hook in TEMPLATE.glob("hooks/*.py")]
         defaults = [text for text in questions.values() if isinstance(text, str)]
-        return {"{{cookiecutter.project_slug}}", *hooks, *defaults}
+        return {ROOT_FOLDER, *hooks, *defaults}

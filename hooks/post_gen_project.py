@@ -5,13 +5,18 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+# Ctrl-C reaches cookiecutter too, which says the one word that is needed.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 answers = json.loads({{cookiecutter | jsonify | jsonify}})  # type: ignore  # noqa: F821
 project = Path.cwd()
+unfinished = "UNFINISHED-BAKE-AGAIN"
 # A folder has no condition in its name: without the workflow this one is empty.
 for folder in (".github/workflows", ".github"):
     with suppress(OSError):
@@ -42,7 +47,7 @@ def make_first_commit() -> str:
     message = "feat: start from the ml-ready template"
     for arguments in (
         ["init", "--quiet"],
-        ["add", "--all"],
+        ["add", "--all", ".", f":!{unfinished}"],
         ["commit", "--quiet", "--message", message],
     ):
         done = subprocess.run([*git, *arguments], env=isolated, capture_output=True, text=True)
@@ -151,3 +156,6 @@ elif "_commit" not in answers and not repository:
 if "_commit" not in answers or said:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     print(next_commands(), *said, sep="\n")
+
+# Last of all: only now is the project whole.
+Path(unfinished).unlink(missing_ok=True)

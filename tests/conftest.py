@@ -3,7 +3,9 @@
 import functools
 import json
 import os
+import random
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Generator
@@ -75,6 +77,48 @@ def bake(tmp_path: Path) -> Bake:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project baked with the defaults: to look at, not to change."""
     return bake_into(tmp_path_factory.mktemp("default") / "bake")
+
+
+def moments(seconds: float, count: int) -> list[float]:
+    """Choose moments of a run, one at random in each `count`-th of it; a failure shows SEED."""
+    seed = os.environ.get("SEED", str(random.randrange(10**6)))  # noqa: S311
+    print(f"to repeat these moments: SEED={seed}")  # noqa: T201
+    chance = random.Random(seed)  # noqa: S311
+    return [seconds * (part + chance.random()) / count for part in range(count)]
+
+
+def without_root_power() -> None:
+    """Make root obey the permissions of files, as others must."""
+    if os.geteuid() == 0:
+        import ctypes
+
+        drop_from_bounding_set, override_permissions = 24, 1
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, override_permissions)
+
+
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to a command in the background, which is to let it ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def cut_off(command: list[str], after: float, sent: signal.Signals, **settings: Any) -> bool:
+    """Run a command with all that it starts, send a signal to all; tell whether it was running."""
+    running = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
+        **settings,
+    )
+    try:
+        running.wait(after)
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, sent)
+        running.wait(60)
+        return True
+    return False
 
 
 @pytest.hookimpl(wrapper=True)

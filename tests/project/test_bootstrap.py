@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import without_root_power
+
 TEMPLATE = Path(__file__).parents[2] / "{{cookiecutter.project_slug}}"
 NOWHERE = "http://127.0.0.1:9"
 WORD = uuid.uuid4().hex
@@ -532,15 +534,6 @@ def test_file_that_differs_from_the_lock_is_refused(clone: Clone) -> None:
     clone.write("poetry.lock", lock[:start] + "0" * 64 + lock[start + 64 :])
     assert "has not the hash that poetry.lock names" in clone.bootstrap().error
     assert not (clone.packages / "timetable.py").exists()
-
-
-def without_root_power() -> None:
-    """Make root obey the permissions of files, as others must."""
-    if os.geteuid() == 0:
-        import ctypes
-
-        drop_from_bounding_set, override_permissions = 24, 1
-        ctypes.CDLL(None).prctl(drop_from_bounding_set, override_permissions)
 
 
 @pytest.mark.parametrize("has_poetry", [False, True])

@@ -1,0 +1,108 @@
+"""A bake that is stopped at any moment is no hindrance to the next one."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import cut_off, heed_ctrl_c, moments
+from tests.render import gates
+from tests.render.conftest import at_a_terminal, command, cookiecutter, surroundings
+
+MARKER = "UNFINISHED-BAKE-AGAIN"
+SIGNALS = cycle([signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+
+
+def contents(project: Path) -> dict[str, bytes]:
+    return {name: path.read_bytes() for name, path in gates.files(project).items()}
+
+
+def test_a_bake_stopped_at_any_moment_is_put_right_by_the_next(home: Path) -> None:
+    here = home / "work" / "here"
+    started = time.monotonic()
+    assert cookiecutter(home, "--no-input", "--output-dir", "whole").returncode == 0
+    seconds = time.monotonic() - started
+    whole = contents(here / "whole" / "flight-delays")
+    project = here / "cut" / "flight-delays"
+    bake = ("--no-input", "--output-dir", "cut")
+    for after, sent in zip(moments(seconds, 9), SIGNALS, strict=False):
+        cut_off(command(*bake), after, sent, cwd=here, env=surroundings(home))
+        left = {path.name for path in project.glob("*")}
+        moment = f"{sent.name} after {after:.2f} s left {left or 'nothing'}"
+        if MARKER in left or not left:
+            done = cookiecutter(home, *bake)
+            assert (done.returncode, done.stderr) == (0, ""), moment
+        # What is not marked has to be whole.
+        assert contents(project) == whole, moment
+        status = ["git", "status", "--porcelain"]
+        assert subprocess.check_output(status, cwd=project, text=True) == "", moment
+        shutil.rmtree(project)
+
+
+def stop_while_it_writes(home: Path, sent: signal.Signals, *arguments: str) -> tuple[int, str]:
+    """Send a signal to a bake that has written its first files; return how it has ended."""
+    project = home / "work" / "here" / "flight-delays"
+    running = subprocess.Popen(
+        command("--no-input", *arguments),
+        cwd=project.parent,
+        env=surroundings(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
+    )
+    while not (project / "README.md").exists():
+        assert running.poll() is None, "the bake has ended without README.md"
+    os.killpg(running.pid, sent)
+    said, _ = running.communicate(timeout=60)
+    return running.returncode, said.strip()
+
+
+@pytest.fixture
+def half(home: Path) -> Path:
+    """What a bake leaves that is killed while it writes."""
+    stop_while_it_writes(home, signal.SIGKILL)
+    return home / "work" / "here" / "flight-delays"
+
+
+def test_half_a_project_says_what_it_is(half: Path) -> None:
+    assert (half / "README.md").exists()
+    assert (half / MARKER).exists()
+    assert not (half / ".git").exists()
+
+
+def test_the_next_bake_takes_the_place_of_half_a_project(half: Path, home: Path) -> None:
+    (half / "stale").touch()
+    done = cookiecutter(home, "--no-input")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not {"stale", MARKER} & {path.name for path in half.iterdir()}
+
+
+def test_ctrl_c_while_it_writes_leaves_nothing_and_one_line(home: Path) -> None:
+    assert stop_while_it_writes(home, signal.SIGINT) == (1, "Aborted!")
+    assert not any((home / "work" / "here").iterdir())
+
+
+def test_ctrl_c_at_a_question_leaves_nothing(home: Path) -> None:
+    status, shown = at_a_terminal(home, ["Harbour Cranes", "\x03"])
+    assert status == 1
+    assert shown.split()[-1] == "Aborted!"
+    assert "Traceback" not in shown
+    assert not any((home / "work" / "here").iterdir())
+
+
+def test_a_project_that_is_overwritten_is_never_taken_for_half_a_one(home: Path) -> None:
+    project = home / "work" / "here" / "flight-delays"
+    project.mkdir()
+    (project / "mine").touch()
+    stop_while_it_writes(home, signal.SIGKILL, "--overwrite-if-exists")
+    assert not (project / MARKER).exists()
+    done = cookiecutter(home, "--no-input")
+    assert done.stdout == 'Error: "flight-delays" directory already exists\n'
+    assert (project / "mine").exists()
