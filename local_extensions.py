@@ -38,11 +38,12 @@ MODULES = frozenset(
     " pip pkg_resources pydevd_plugins pylab pyspark rpds ruamel sagemaker setuptools sklearn torch"
     " validate xdist xgboost yaml zc".split()
 )
-# Modules of the standard library in one of 3.11 to 3.14 that the running Python may lack.
+# Modules of the standard library in one of 3.11 to 3.14 that the running Python may lack, or keeps
+# to itself: `test` would hide a package of that name.
 STDLIB = sys.stdlib_module_names | frozenset(
     "aifc annotationlib asynchat asyncore audioop cgi cgitb chunk compression crypt distutils"
     " imghdr imp lib2to3 mailcap msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau"
-    " telnetlib uu xdrlib".split()
+    " telnetlib test uu xdrlib".split()
 )
 ROOMS = frozenset("bootstrap conf conftest data docs models reports scripts src tests".split())
 WINDOWS = frozenset(

@@ -1,5 +1,6 @@
 """Projects made with cruft follow the template: create, check, update."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import local_extensions
 from tests.conftest import as_cloned
+from tests.render.test_answers import ANSWERED, mangled
 
 
 @pytest.fixture
@@ -109,3 +112,34 @@ def test_no_empty_folder_stays_of_a_ci_that_was_not_chosen(template: Path, tmp_p
     )
     assert made.returncode == 0, made.stderr
     assert not (tmp_path / "flight-delays" / ".github").exists()
+
+
+def test_hostile_text_survives_create_check_and_update(template: Path, tmp_path: Path) -> None:
+    answers = ("--extra-context", json.dumps(ANSWERED))
+    made = cruft(tmp_path, "create", str(template), "--no-input", *answers)
+    assert (made.returncode, made.stderr) == (0, "")
+    project = tmp_path / ANSWERED["project_slug"]
+    commit(project)
+    assert mangled(project, ANSWERED) == [".cruft.json: too much"]
+    assert cruft(project, "check").returncode == 0
+
+    page = template / "{{cookiecutter.project_slug}}" / "docs" / "responsibilities.md"
+    page.write_text(page.read_text() + "\n{{ cookiecutter.description | markdown }}\n")
+    commit(template)
+    updated = cruft(project, "update", "--skip-apply-ask")
+    assert updated.returncode == 0, updated.stderr
+    shown = (project / "docs" / "responsibilities.md").read_text("utf-8").splitlines()
+    assert shown[-1] == local_extensions.markdown(ANSWERED["description"])
+    assert mangled(project, ANSWERED) == ["docs/responsibilities.md", ".cruft.json: too much"]
+    assert cruft(project, "check").returncode == 0
+
+
+def test_an_existing_folder_is_left_alone_and_one_line_says_so(
+    template: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "flight-delays").mkdir()
+    (tmp_path / "flight-delays" / "mine").touch()
+    done = cruft(tmp_path, "create", str(template), "--no-input")
+    assert done.returncode == 1
+    assert done.stdout + done.stderr == 'Error: "flight-delays" directory already exists\n'
+    assert [path.name for path in (tmp_path / "flight-delays").iterdir()] == ["mine"]
