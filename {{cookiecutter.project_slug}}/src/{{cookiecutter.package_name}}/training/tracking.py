@@ -127,9 +127,11 @@ def record(
 
     local = tracking.uri.startswith("sqlite:///")
     uri = tracking.uri
-    if local:
-        uri = f"sqlite:///{(root / tracking.uri.removeprefix('sqlite:///')).as_posix()}"
     try:
+        if local:
+            database = root / tracking.uri.removeprefix("sqlite:///")
+            uri = f"sqlite:///{database.as_posix()}"
+            _create(database)
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name(tracking.experiment)
         if experiment is None:
@@ -172,3 +174,17 @@ def _libraries(settings: Path) -> dict[str, str]:
         except PackageNotFoundError:  # one for another system
             continue
     return found
+
+
+def _create(database: Path) -> None:
+    """Make a database whole or not at all: MLflow cannot go on with one that was cut off."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    if database.exists():
+        return
+    for left in database.parent.glob(f"{database.name}.part*"):
+        left.unlink()
+    part = database.with_name(f"{database.name}.part")
+    store = SqlAlchemyStore(f"sqlite:///{part.as_posix()}", database.parent.as_uri())  # type: ignore[no-untyped-call]
+    store.engine.dispose()
+    part.replace(database)
