@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +23,50 @@ LEFTOVER_PYTHON = re.compile(r"\{\{ ?cookiecutter|\{%|\{#|cookiecutter", re.IGNO
 
 # What a holder fills in, and a line that SPDX lets each holder leave out.
 COPYRIGHT = re.compile(r"^ *Copyright .*\n(All rights reserved\.\n)?", re.MULTILINE)
+
+
+# What a file says only where this value was chosen; None where nothing tells it from the others.
+WORDS: dict[str, dict[str, str | None]] = {
+    "task": {
+        "classification": r"roc_auc|ROC-AUC|calibration|more than 15 minutes late",
+        "regression": r"pinball|quantile",
+    },
+    "framework": {
+        "scikit-learn": r"HistGradientBoosting|hist_gradient_boosting",
+        "xgboost": r"(?i)xgboost",
+    },
+    "ci": {
+        "github-actions": r"\.github/workflows|GitHub Actions",
+        "gitlab-ci": r"\.gitlab-ci|GitLab",
+        "none": None,
+    },
+    "license": {
+        "Proprietary": r"(?i)proprietary|confidential",
+        "Apache-2.0": r"Apache",
+        "MIT": r"\bMIT\b",
+        "BSD-3-Clause": r"\bBSD\b",
+    },
+    # All three are supported; which one CI uses stands in its settings alone.
+    "python_version": {"3.13": None, "3.12": None, "3.11": None},
+}
+# Files that are found by their name: nothing has to refer to them.
+FOUND_BY_NAME = {
+    ".dvc/config": "DVC",
+    ".gitattributes": "git",
+    "CODEOWNERS": "GitHub and GitLab",
+    ".gitlab-ci.yml": "GitLab",
+    ".github/workflows/*.yml": "GitHub",
+    ".gitignore": "git",
+    "README.md": "who opens the folder",
+    "data/sample/README.md": "who opens the folder",
+    "dvc.yaml": "DVC",
+    "poetry.toml": "Poetry",
+    "pyproject.toml": "Poetry",
+    "src/*/__init__.py": "Python",
+    "tests/*/test_*.py": "pytest",
+    "tests/conftest.py": "pytest",
+    "tests/*/conftest.py": "pytest",
+}
 
 READERS: dict[str, Callable[[str], Any]] = {
     ".json": json.loads,
@@ -91,18 +135,91 @@ def leftovers(project: Path) -> list[str]:
 
 
 def untidy(project: Path) -> list[str]:
-    """Find empty files, white space at the end of lines, runs of blank lines, foreign line ends."""
+    """Find empty files and the gaps that a condition of the template leaves behind."""
     found = [f"{name}: empty" for name, path in files(project).items() if not path.stat().st_size]
     for name, text in texts(project).items():
-        blank_run = "\n\n\n\n" if name.endswith(".py") else "\n\n\n"
         faults = {
-            "carriage return": "\r" in text,
-            "starts with a blank line": text.startswith("\n"),
-            "does not end with one line break": text[-1:] != "\n" or text[-2:] == "\n\n",
-            "white space at the end of a line": re.search(r"[ \t]\n", text),
-            "run of blank lines": blank_run in text,
+            "carriage return": "\r",
+            "starts with a blank line": r"\A\n",
+            "does not end with one line break": r"[^\n]\Z|\n\n\Z",
+            "white space at the end of a line": r"\s(?<!\n)$",
+            "run of blank lines": "\n\n\n\n" if name.endswith(".py") else "\n\n\n",
+            "blank line inside of a bracket": r"[\[({]\n\n|\n\n[ \t]*[\])}]",
         }
-        found += [f"{name}: {fault}" for fault, present in faults.items() if text and present]
+        match PurePosixPath(name).suffix:
+            case ".md":
+                # What stands in code is as its language wants it.
+                text = re.sub(r"^```.*?^```$|`[^`\n]*`", "`", text, flags=re.DOTALL | re.MULTILINE)
+                faults |= {
+                    "blank line inside of a table": r"\|\n\n\|",
+                    "gap in a line": r"\S {2,}\S|\w [.,;:!?](?=\s)",
+                    "heading without a text": r"^(#+) .+\n+(?:\Z|(?!\1#)#+ )",
+                }
+            case ".toml":
+                faults["heading without a text"] = r"^\[.*\]\n+(?:\Z|\n)"
+            case ".yaml" | ".yml":
+                faults["blank line after a key"] = r":\n\n[ \t]"
+        found += [
+            f"{name}: {what}" for what, fault in faults.items() if re.search(fault, text, re.M)
+        ]
+    return found
+
+
+def foreign(project: Path, answers: Mapping[str, str]) -> list[str]:
+    """Find lines that speak of an option that was not chosen."""
+    patterns = {
+        f"{question}={value}": words
+        for question, values in WORDS.items()
+        if question in answers
+        for value, words in values.items()
+        if words and value != answers[question]
+    }
+    return [
+        f"{name}:{number}: of {option}, which was not chosen: {line.strip()[:80]}"
+        for name, text in texts(project).items()
+        if name != "poetry.lock"
+        for number, line in enumerate(text.splitlines(), start=1)
+        for option, words in patterns.items()
+        if re.search(words, line)
+    ]
+
+
+def unreferenced(project: Path) -> list[str]:
+    """Find files that no program looks for, no other file names and no code imports."""
+    graph = subprocess.run(
+        [_tool("ruff"), "analyze", "graph", "--quiet", "."], cwd=project, capture_output=True
+    )
+    imports: dict[str, list[str]] = json.loads(graph.stdout)
+    used = {
+        module
+        for importer, modules in imports.items()
+        # What only tests import is of no use to the project.
+        if not importer.startswith("tests/")
+        for module in modules
+    }
+    # Neither says what a file is for.
+    silent = {"poetry.lock", ".gitignore", ".gitattributes", ".github/CODEOWNERS"}
+    said = {name: text for name, text in texts(project).items() if name not in silent}
+    found = []
+    for name in files(project):
+        path = PurePosixPath(name)
+        names = [name, path.name]
+        if name.startswith("src/") and path.suffix == ".py":
+            # A stage depends on it, but that does not run it.
+            names = ["-m " + ".".join(path.with_suffix("").parts[1:])]
+        elif name.startswith("conf/"):
+            names.append(f"{path.parent.name}: {path.stem}")
+        if not (
+            name in used
+            or any(fnmatch(name, pattern) for pattern in FOUND_BY_NAME)
+            or any(
+                re.search(rf"(?<![\w./-]){re.escape(each)}(?![\w-])", text)
+                for other, text in said.items()
+                if other != name
+                for each in names
+            )
+        ):
+            found.append(f"{name}: no file names or imports it: delete it, or say what it is for")
     return found
 
 
@@ -200,8 +317,12 @@ def drifted_lock(project: Path) -> list[str]:
 
 def _said(folder: Path, *command: str) -> list[str]:
     """Run a tool of this environment; return what it said if it was not content."""
-    tool = Path(sys.executable).with_name(command[0])
+    tool = _tool(command[0])
     start = [str(tool)] if tool.exists() else [sys.executable, "-m", command[0]]
     done = subprocess.run([*start, *command[1:]], cwd=folder, capture_output=True, text=True)
     said = (done.stdout + done.stderr).strip().splitlines()
     return (said or [f"{command[0]}: exit {done.returncode}"]) if done.returncode else []
+
+
+def _tool(name: str) -> Path:
+    return Path(sys.executable).with_name(name)

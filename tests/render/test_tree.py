@@ -12,31 +12,10 @@ import pytest
 import yaml
 from syrupy.assertion import SnapshotAssertion
 
+from tests.combinations import BAKES
 from tests.conftest import CHOICES, TEMPLATE, Bake, as_cloned, bake_into
 from tests.render import gates
 
-SHORTEST = {"project_name": "A", "project_slug": "a", "package_name": "a"}
-LONGEST = {
-    "project_name": "N" * 80,
-    "project_slug": "s" * 60,
-    "package_name": "p" * 40,
-    "description": "d" * 200,
-    "author_name": "n" * 80,
-    "author_email": f"{'e' * 64}@{'h' * 63}.{'h' * 63}.com",
-    "data_science_team": f"@{'o' * 39}/{'t' * 100}",
-    "deployment_team": f"@{'p' * 39}/{'u' * 100}",
-    "artifact_bucket": "b" * 63,
-}
-VARIANTS = [
-    pytest.param({}, id="defaults"),
-    pytest.param(
-        SHORTEST | {"license": "MIT", "python_version": "3.11", "ci": "gitlab-ci"}, id="shortest"
-    ),
-    pytest.param(
-        LONGEST | {"license": "Apache-2.0", "python_version": "3.12", "ci": "none"}, id="longest"
-    ),
-    pytest.param({"license": "BSD-3-Clause", "package_name": "zz_last"}, id="sorted last"),
-]
 GATES: list[Callable[[Path], list[str]]] = [
     gates.unreadable,
     gates.leftovers,
@@ -46,6 +25,8 @@ GATES: list[Callable[[Path], list[str]]] = [
     gates.invalid_hooks,
     gates.unowned,
     gates.altered_licence,
+    gates.unreferenced,
+    gates.drifted_lock,
 ]
 
 
@@ -69,9 +50,15 @@ def test_the_first_commit_holds_every_file(project: Path) -> None:
     )
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
-def variant(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bake_into(tmp_path_factory.mktemp("variant") / "bake", **request.param)
+@pytest.fixture(scope="module", params=BAKES)
+def answers(request: pytest.FixtureRequest) -> dict[str, str]:
+    given: dict[str, str] = request.param
+    return given
+
+
+@pytest.fixture(scope="module")
+def variant(answers: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bake_into(tmp_path_factory.mktemp("variant") / "bake", **answers)
 
 
 @pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.__name__)
@@ -86,6 +73,14 @@ def scalars(node: Any) -> Iterator[Any]:
             yield from scalars(inner)
     else:
         yield node
+
+
+def test_a_bake_says_nothing_of_what_was_not_chosen(answers: dict[str, str], variant: Path) -> None:
+    assert gates.foreign(variant, answers) == []
+
+
+def test_windows_can_hold_a_bake(variant: Path) -> None:
+    assert gates.unsafe_names(gates.files(variant)) == []
 
 
 @pytest.mark.parametrize("ci", CHOICES["ci"])
@@ -121,13 +116,12 @@ def test_data_are_stored_in_the_bucket_or_beside_the_project(
     assert f"    url = {url}\n" in config.read_text()
 
 
-def test_windows_can_hold_the_template_and_its_projects(project: Path) -> None:
+def test_windows_can_hold_the_template() -> None:
     template = subprocess.check_output(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=TEMPLATE, text=True
     ).splitlines()
     assert template
     assert gates.unsafe_names(template) == []
-    assert gates.unsafe_names(gates.files(project)) == []
 
 
 def test_the_templates_own_automation_passes() -> None:
@@ -170,7 +164,38 @@ BROKEN: list[tuple[Callable[[Path], list[str]], str, str, str]] = [
     (gates.untidy, "docs/x.md", "a\r\n", "docs/x.md: carriage return"),
     (gates.untidy, "docs/x.md", "\na\n", "docs/x.md: starts with a blank line"),
     (gates.untidy, "docs/x.md", "a", "docs/x.md: does not end with one line break"),
+    *(
+        (gates.untidy, name, text, f"{name}: {fault}")
+        for name, text, fault in [
+            ("docs/x.md", "| a |\n|---|\n| b |\n\n| c |\n", "blank line inside of a table"),
+            ("docs/x.md", "Two  words\n", "gap in a line"),
+            ("docs/x.md", "A sentence .\n", "gap in a line"),
+            ("docs/x.md", "# A\n\n## B\n\n## C\n\nText\n", "heading without a text"),
+            ("docs/x.md", "Text\n\n## Empty\n", "heading without a text"),
+            ("x.toml", "[a]\n\n[b]\nc = 1\n", "heading without a text"),
+            ("x.toml", "a = 1\n\n[b]\n", "heading without a text"),
+            ("x.toml", "a = [\n\n  1,\n]\n", "blank line inside of a bracket"),
+            ("x.json", "[\n  1\n\n]\n", "blank line inside of a bracket"),
+            ("x.toml", "a = 1\n\n\nb = 2\n", "run of blank lines"),
+            ("x.yml", "a: 1\n\n\nb: 2\n", "run of blank lines"),
+            ("x.yml", "a:\n\n  b: 1\n", "blank line after a key"),
+        ]
+    ),
+    (
+        gates.unreferenced,
+        "docs/x.md",
+        "X.\n",
+        "docs/x.md: no file names or imports it: delete it, or say what it is for",
+    ),
+    (gates.unreferenced, "src/flight_delays/x.py", '"""X."""\n', "src/flight_delays/x.py: no file"),
+    (gates.unreferenced, "conf/model/x.yaml", "a: 1\n", "conf/model/x.yaml: no file"),
     (gates.unlinted, "tests/x.py", "import os\n", "tests/x.py:1:8: F401"),
+    (
+        gates.unlinted,
+        "tests/x.py",
+        '"""X."""\n\nimport flight_delays\nimport yaml\n\n__all__ = ["flight_delays", "yaml"]\n',
+        "tests/x.py:3:1: I001",
+    ),
     (gates.unlinted, "tests/x.py", '"""X."""\nx  = 1\n', "tests/x.py:2:1: unformatted"),
     (gates.invalid_hooks, ".pre-commit-config.yaml", "repos: 1\n", "==> File .pre-commit-config"),
     (
@@ -196,6 +221,26 @@ def test_a_broken_bake_is_caught(
     broken = shutil.copytree(project, tmp_path / "broken")
     (broken / name).write_text(text, encoding="utf-8", newline="")
     assert any(found.startswith(line) for found in gate(broken)), gate(broken)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "option"),
+    [
+        ("README.md", "It is free (MIT).\n", "license=MIT"),
+        ("src/x.py", '"""Under Apache-2.0."""\n', "license=Apache-2.0"),
+        ("pyproject.toml", 'dependencies = ["xgboost-cpu"]\n', "framework=xgboost"),
+        ("docs/x.md", "GitLab runs the tests.\n", "ci=gitlab-ci"),
+    ],
+)
+def test_a_word_of_an_option_that_was_not_chosen_is_caught(
+    name: str, text: str, option: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
+    answers = {"license": "Proprietary", "framework": "scikit-learn", "ci": "github-actions"}
+    assert gates.foreign(tmp_path, answers) == [
+        f"{name}:1: of {option}, which was not chosen: {text.strip()}"
+    ]
 
 
 @pytest.mark.parametrize(
