@@ -18,7 +18,18 @@ from pathlib import Path
 from statistics import median
 from types import FrameType
 
-from lifecycle import BAKE, GOLDEN_PATH, HOOKS, TESTS, bake, golden_path, hooks, tests
+from lifecycle import (
+    BAKE,
+    BAKE_IN_PROCESS,
+    GOLDEN_PATH,
+    HOOKS,
+    TESTS,
+    bake,
+    bake_in_process,
+    golden_path,
+    hooks,
+    tests,
+)
 from measure import TEMPLATE, Bench, Contender, Quantity, in_turn
 from preprocessing import PREPROCESSING, preprocessing
 from serving import SERVING, serving
@@ -49,6 +60,7 @@ class Part:
 
 PARTS = {
     "bake": Part(BAKE, bake, 3),
+    "bake-in-process": Part(BAKE_IN_PROCESS, bake_in_process, 3),
     "golden-path": Part(GOLDEN_PATH, golden_path),
     "hooks": Part(HOOKS, hooks),
     "tests": Part(TESTS, tests),
