@@ -87,32 +87,46 @@ def test_each_value_of_a_choice_has_words_that_give_it_away() -> None:
     assert faults == [], "\n".join(faults)
 
 
-def test_a_value_that_is_added_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_a_new_value_is_told_what_it_lacks(tmp_path: Path) -> None:
     template = shutil.copytree(as_cloned(), tmp_path / "template")
+    subprocess.run(["git", "init", "--quiet"], cwd=template, check=True)
     questions = json.loads((template / "cookiecutter.json").read_text("utf-8"))
     for question in CHOICES:
         questions[question].append("added")
     (template / "cookiecutter.json").write_text(json.dumps(questions))
+    table = template / "tests" / "combinations.py"
+    rows = table.read_text("utf-8")
+    for before, after in (
+        ("whole[MIT]", "gone[MIT]"),
+        ("python[3.12]", "python[3.13]"),
+        ('"3.11": "', '"3.10": "'),
+    ):
+        assert before in rows
+        rows = rows.replace(before, after)
+    table.write_text(rows)
     done = subprocess.run(
-        [
-            *PYTEST,
-            "-p",
-            "no:cacheprovider",
-            "-k",
-            "each_value",
-            "tests/render/test_combinations.py",
-        ],
+        [*PYTEST, "-k", "each_value or added", "tests/render/test_combinations.py"],
         cwd=template,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 1, done.stdout
-    for question in CHOICES:
-        for lack in (
-            "name the test that runs it in EXECUTED in tests/combinations.py",
-            "add to WORDS in tests/render/gates.py what only its files say",
-        ):
-            assert f"{question}: 'added': {lack}" in done.stdout, done.stdout
+    lines = [
+        "license: 'MIT': there is no tests/render/test_combinations.py::test_a_licence_is_gone",
+        "python_version: '3.12': is no parameter of tests/render/test_combinations.py::test_ci_",
+        "python_version: '3.10' is no choice of cookiecutter.json: remove it from EXECUTED",
+        "added: add a file LICENSE with this condition in its name",
+        "add added to the matrix of .github/workflows/ci.yml",
+        *(
+            f"{question}: 'added': {lack}"
+            for question in CHOICES
+            for lack in (
+                "name the test that runs it in EXECUTED in tests/combinations.py",
+                "add to WORDS in tests/render/gates.py what only its files say",
+            )
+        ),
+    ]
+    assert [line for line in lines if line not in done.stdout] == [], done.stdout
 
 
 @pytest.mark.parametrize("name", CHOICES["license"])
