@@ -223,6 +223,14 @@ def unreferenced(project: Path) -> list[str]:
     return found
 
 
+def oversized(project: Path, limit: int = 75) -> list[str]:
+    """Find that a project has more files than a person reads, and say where they lie."""
+    names = list(files(project))
+    folders = Counter(name.partition("/")[0] if "/" in name else "." for name in names)
+    count = ", ".join(f"{folder} {n}" for folder, n in sorted(folders.items()))
+    return [f"{len(names)} files, at most {limit}: {count}"] if len(names) > limit else []
+
+
 def unsafe_names(names: Iterable[str]) -> list[str]:
     """Find names that Windows cannot hold."""
     names = list(names)

@@ -50,6 +50,14 @@ def test_the_first_commit_holds_every_file(project: Path) -> None:
     )
 
 
+def test_a_default_project_is_small(project: Path, tmp_path: Path) -> None:
+    assert gates.oversized(project) == []
+    for name in (*"abc", "d/e", "d/f"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert gates.oversized(tmp_path, limit=4) == ["5 files, at most 4: . 3, d 2"]
+
+
 @pytest.fixture(scope="module", params=BAKES)
 def answers(request: pytest.FixtureRequest) -> dict[str, str]:
     given: dict[str, str] = request.param
