@@ -232,6 +232,7 @@ def make_room(answers: Mapping[str, Any]) -> str:
     if "_output_dir" in answers:
         folder = Path(answers["_output_dir"], answers["project_slug"])
         remove_unfinished(folder)
+        sys.excepthook = functools.partial(explain, folder)
         atexit.register(remove_unfinished, folder)
     return ""
 
@@ -246,12 +247,15 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def explain(
-    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    folder: Path | None,
+    kind: type[BaseException],
+    error: BaseException,
+    traceback: TracebackType | None,
 ) -> None:
     """Say in one line what cookiecutter and cruft show a traceback for: `sys.excepthook`."""
     cause = error.__cause__ or error
     if isinstance(cause, OSError):
-        path, reason = cause.filename2 or cause.filename, cause.strerror or str(cause)
+        path, reason = cause.filename2 or cause.filename or folder, cause.strerror or str(cause)
         found = f"{path}: {reason}" if path else reason
         sys.stderr.write(f"Error: {found}. Mend that and bake again\n")
     elif isinstance(error, OutputDirExistsException):
@@ -291,7 +295,8 @@ class Answers(Extension):
             "make_room": make_room,
         }
         environment.context_class = CheckedContext
-        sys.excepthook = explain
+        if sys.excepthook is sys.__excepthook__:
+            sys.excepthook = functools.partial(explain, None)
         # `cruft update` renders two versions of the template in one process: each needs its own.
         sys.modules.pop(__name__, None)
 

@@ -1,7 +1,6 @@
 """How the tests bake a project, and what a skipped test means in CI."""
 
 import functools
-import json
 import os
 import random
 import shutil
@@ -16,11 +15,6 @@ import pytest
 from cookiecutter.main import cookiecutter
 
 TEMPLATE = Path(__file__).parents[1]
-CHOICES: dict[str, list[str]] = {
-    name: answer
-    for name, answer in json.loads((TEMPLATE / "cookiecutter.json").read_text("utf-8")).items()
-    if isinstance(answer, list) and not name.startswith("_")
-}
 CLONES = tempfile.TemporaryDirectory()
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

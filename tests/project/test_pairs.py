@@ -11,7 +11,8 @@ import filelock
 import polars as pl
 import pytest
 
-from tests.conftest import CHOICES, bake_into
+from tests.combinations import CHOICES
+from tests.conftest import bake_into
 from tests.project import readme
 from tests.project.conftest import ANSWERS, Project
 from tests.project.swap_surface import assert_only_the_surface_was_touched, swap

@@ -19,7 +19,8 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 
 import local_extensions
-from tests.conftest import CHOICES, TEMPLATE, Bake, bake_into
+from tests.combinations import CHOICES
+from tests.conftest import TEMPLATE, Bake, bake_into
 from tests.render import gates
 from tests.render.conftest import at_a_terminal, cookiecutter
 
@@ -31,8 +32,6 @@ GOOD = {name: choices[0] for name, choices in CHOICES.items()} | {
     "project_name": "Flight Delays",
     "project_slug": "flight-delays",
     "package_name": "flight_delays",
-    "task": "regression",
-    "framework": "xgboost",
     "description": "Late or not?",
     "author_name": "Ada Lovelace",
     "author_email": "ada@example.com",

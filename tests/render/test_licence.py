@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from packaging.metadata import Metadata
 
-from tests.conftest import CHOICES, Bake
+from tests.combinations import CHOICES
+from tests.conftest import Bake
 from tests.render import gates
 
 HOLDERS = {

@@ -7,7 +7,8 @@ import pytest
 
 import local_extensions
 from scripts import refresh_lock
-from tests.conftest import CHOICES, TEMPLATE, Bake
+from tests.combinations import CHOICES
+from tests.conftest import TEMPLATE, Bake
 from tests.render import gates
 
 LOCKS = refresh_lock.locks(TEMPLATE)

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from syrupy.assertion import SnapshotAssertion
 
-from tests.combinations import BAKES
-from tests.conftest import CHOICES, TEMPLATE, Bake, as_cloned, bake_into
+from tests.combinations import BAKES, CHOICES
+from tests.conftest import TEMPLATE, Bake, as_cloned, bake_into
 from tests.render import gates
 
 GATES: list[Callable[[Path], list[str]]] = [
