@@ -6,6 +6,7 @@ PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
 INSTALLED := .venv/.installed-by-make
+GITLAB := .venv/bin/gitlab-ci-local
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]*:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +17,7 @@ bake: $(INSTALLED) ## ask the questions and make a project beside this folder (A
 demo: $(INSTALLED) ## bake, install, run the pipeline, serve, predict
 	@.venv/bin/python scripts/demo.py $(ARGS)
 
-test: $(INSTALLED) ## everything CI runs (ARGS='tests/render -k …' narrows the tests)
+test: $(INSTALLED) $(GITLAB) ## everything CI runs (ARGS='tests/render -k …' narrows the tests)
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
@@ -44,3 +45,7 @@ endif
 	@.venv/bin/python -m pip install --quiet --upgrade pip
 	@.venv/bin/python -m pip install --quiet --group dev
 	@touch $@
+
+$(GITLAB): $(INSTALLED)
+	@.venv/bin/python -m pip install --quiet --group gitlab
+	@.venv/bin/npm install --loglevel=error --global --prefix .venv gitlab-ci-local@^4.75.1
