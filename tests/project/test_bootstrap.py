@@ -17,11 +17,12 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import without_root_power
+from tests.conftest import cut_off, moments, without_root_power
 
 TEMPLATE = Path(__file__).parents[2] / "{{cookiecutter.project_slug}}"
 NOWHERE = "http://127.0.0.1:9"
@@ -337,6 +338,24 @@ def test_killed_while_packages_are_fetched_is_put_right(clone: Clone, index: Ind
     done = clone.bootstrap()
     assert done.status == 0, done
     assert clone.python("import timetable, pre_commit").status == 0
+
+
+def test_stopped_at_any_moment_is_put_right(fresh: Clone) -> None:
+    command = [sys.executable, "bootstrap.py"]
+    signals = cycle([signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+    for after, sent in zip(moments(16, 4), signals, strict=False):
+        cut_off(command, after, sent, cwd=fresh.folder, env=fresh.env)
+    done = fresh.bootstrap()
+    assert done.status == 0, done
+    # Each file that a package says it has is there.
+    missing = (
+        "from importlib.metadata import distributions;"
+        "print([str(f) for d in distributions() for f in d.files if not f.locate().exists()])"
+    )
+    assert fresh.python(missing).output == "[]\n"
+    assert fresh.python("import late_trains, timetable, pre_commit").status == 0
+    assert os.access(fresh.folder / ".git/hooks/pre-commit", os.X_OK)
+    assert "..." not in fresh.bootstrap().output
 
 
 def test_package_that_was_half_installed_is_installed_again(clone: Clone) -> None:

@@ -1,0 +1,72 @@
+"""Work that is stopped at any moment is put right by doing it again, and comes to the same."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from itertools import cycle
+
+from tests.conftest import cut_off, heed_ctrl_c, moments
+from tests.project.conftest import Project
+
+# poe takes Ctrl-C and hands it on; killed, it would leave what it runs alone.
+PIPELINE = {signal.SIGINT: "poe pipeline", signal.SIGKILL: "dvc repro", signal.SIGTERM: "dvc repro"}
+
+
+def made(project: Project) -> dict[str, object]:
+    """What the pipeline has made, but for times and commits."""
+    found: dict[str, object] = {}
+    for folder in ("data/raw", "data/processed", "models", "reports"):
+        for path in sorted((project.root / folder).rglob("*.*")):
+            name = str(path.relative_to(project.root))
+            if path.name == "metadata.json":
+                metadata = json.loads(path.read_text())
+                found[name] = {k: metadata[k] for k in ("metrics", "data_sha256", "reference")}
+            elif path.name != "index.html":
+                found[name] = path.read_bytes()
+    return found
+
+
+def test_a_pipeline_stopped_at_any_moment_comes_to_the_same(
+    trained: Project, fresh: Project
+) -> None:
+    for name in ("data/raw", "data/processed", "models", "reports"):
+        shutil.rmtree(fresh.root / name, ignore_errors=True)
+    (fresh.root / "params.yaml").unlink(missing_ok=True)
+    stops = 0
+    # Each attempt goes on with what the stages before have finished.
+    for after, sent in zip(moments(24, 4), cycle(PIPELINE), strict=False):
+        command = ["bash", "-c", f"source .venv/bin/activate && exec {PIPELINE[sent]}"]
+        stopped = cut_off(command, after, sent, cwd=fresh.root, env=fresh.environment)
+        stops += stopped
+        if not stopped:
+            break
+    assert stops, "the pipeline ended before it was stopped"
+    fresh.does("poe pipeline")
+    assert "up to date" in fresh.does("dvc status")
+    assert (fresh.root / "reports" / "index.html").stat().st_size
+    assert made(fresh) == made(trained)
+
+
+def test_a_training_stopped_while_it_is_tracked_is_put_right_by_the_next(trained: Project) -> None:
+    before = made(trained)
+    stage = f"exec python -m {trained.package.name}.entrypoints.train"
+    for after, sent in zip(moments(1.5, 2), (signal.SIGKILL, signal.SIGINT), strict=True):
+        for left in trained.root.glob("mlflow.db*"):
+            left.unlink()
+        running = subprocess.Popen(
+            ["bash", "-c", f"source .venv/bin/activate && {stage}"],
+            cwd=trained.root,
+            env=trained.environment,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=heed_ctrl_c,
+        )
+        while running.poll() is None and not list(trained.root.glob("mlflow.db*")):
+            time.sleep(0.01)
+        time.sleep(after)
+        running.send_signal(sent)
+        running.wait(60)
+        trained.does("poe train")
+        assert made(trained) == before
+        assert [path.name for path in trained.root.glob("mlflow.db*")] == ["mlflow.db"]
