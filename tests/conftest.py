@@ -110,7 +110,7 @@ def cut_off(command: list[str], after: float, sent: signal.Signals, **settings: 
         running.wait(after)
     except subprocess.TimeoutExpired:
         os.killpg(running.pid, sent)
-        running.wait(60)
+        running.wait(300)
         return True
     return False
 
