@@ -39,7 +39,23 @@ BAKES = [
 ]
 
 # The test that runs each value of a choice; its parameters name the value.
+README = "tests/project/test_pairs.py::test_every_command_works_verbatim"
+CI = "tests/project/test_ci.py::test_every_job_of_the"
+PYTHON = "tests/render/test_tree.py::test_ci_runs_on_the_python_that_the_readme_names_first"
 EXECUTED = {
+    "task": {
+        "classification": f"{README}[classification-xgboost]",
+        "regression": f"{README}[regression-scikit-learn]",
+    },
+    "framework": {
+        "scikit-learn": f"{README}[regression-scikit-learn]",
+        "xgboost": f"{README}[regression-xgboost]",
+    },
+    "ci": {
+        "github-actions": f"{CI}_workflow_passes[github-actions]",
+        "gitlab-ci": f"{CI}_pipeline_passes[gitlab-ci]",
+        "none": f"{PYTHON}[3.13-none]",
+    },
     "license": {
         "Proprietary": "tests/render/test_combinations.py::test_a_licence_is_whole[Proprietary]",
         "Apache-2.0": "tests/render/test_combinations.py::test_a_licence_is_whole[Apache-2.0]",

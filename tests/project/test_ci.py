@@ -1,10 +1,11 @@
 """Both kinds of CI, run as their servers would: from a fresh clone, and from inside a monorepo."""
 
+import functools
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -90,13 +91,19 @@ def in_monorepo(folder: Path, ci: str, capfd: pytest.CaptureFixture[str]) -> Pat
 
 
 @pytest.fixture(scope="module")
-def on_github(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pushed(tmp_path_factory.mktemp("github"), "github-actions")
+def pushed_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function that gives the project with one kind of CI."""
+    return functools.cache(lambda ci: pushed(tmp_path_factory.mktemp(ci), ci))
 
 
 @pytest.fixture(scope="module")
-def on_gitlab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pushed(tmp_path_factory.mktemp("gitlab"), "gitlab-ci")
+def on_github(pushed_with: Callable[[str], Path]) -> Path:
+    return pushed_with("github-actions")
+
+
+@pytest.fixture(scope="module")
+def on_gitlab(pushed_with: Callable[[str], Path]) -> Path:
+    return pushed_with("gitlab-ci")
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -116,7 +123,11 @@ def cached(runner: Runner, on_github: Path) -> Path:
     return folder
 
 
-def test_every_job_of_the_workflow_passes(runner: Runner, on_github: Path, cached: Path) -> None:
+@pytest.mark.parametrize("ci", ["github-actions"])
+def test_every_job_of_the_workflow_passes(
+    ci: str, runner: Runner, pushed_with: Callable[[str], Path], cached: Path
+) -> None:
+    on_github = pushed_with(ci)
     workflow = read(on_github / ".github/workflows/ci.yml")
     for job, definition in workflow["jobs"].items():
         for matrix in matrix_of(definition):
@@ -219,7 +230,11 @@ def gitlab(folder: Path, runner: Runner, *options: str) -> str:
     return done.stdout
 
 
-def test_every_job_of_the_pipeline_passes(runner: Runner, on_gitlab: Path, cached: Path) -> None:
+@pytest.mark.parametrize("ci", ["gitlab-ci"])
+def test_every_job_of_the_pipeline_passes(
+    ci: str, runner: Runner, pushed_with: Callable[[str], Path], cached: Path
+) -> None:
+    on_gitlab = pushed_with(ci)
     pipeline = read(on_gitlab / ".gitlab-ci.yml")
     tasks = [f"task: [{task}]" for task in pipeline["task"]["parallel"]["matrix"][0]["TASK"]]
     folder = runner.workspace
