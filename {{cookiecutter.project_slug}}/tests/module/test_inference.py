@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -258,6 +259,14 @@ print(*sys.modules)
     assert "onnxruntime" in modules
     assert not modules & {"sklearn", "mlflow", "pandera", "pydantic", "hydra", "skl2onnx", "scipy"}
     assert not [name for name in modules if name.startswith(f"{contract.__package__}.training")]
+
+
+def test_serving_leaves_nothing_in_the_home_of_its_user(tmp_path: Path) -> None:
+    environment = {name: text for name, text in os.environ.items() if "TELEMETRY" not in name}
+    environment |= {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    script = f"import {server.__name__}"
+    subprocess.run([sys.executable, "-B", "-c", script], env=environment, check=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def ask(app: ASGIApp, method: str, path: str, **keywords: Any) -> httpx.Response:

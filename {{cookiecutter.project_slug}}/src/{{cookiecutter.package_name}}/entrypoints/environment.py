@@ -1,7 +1,6 @@
 """Where things lie, and how a command line run begins and ends."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,7 +52,6 @@ def run(work: Callable[[Paths, Sequence[str]], None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     for name in ("alembic", "matplotlib", "mlflow", "skl2onnx"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         work(paths(), sys.argv[1:])
     except ProjectError as error:
