@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -95,8 +96,20 @@ def heed_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def cut_off(command: list[str], after: float, sent: signal.Signals, **settings: Any) -> bool:
-    """Run a command with all that it starts, send a signal to all; tell whether it was running."""
+def cut_off(
+    command: list[str],
+    after: float,
+    sent: signal.Signals,
+    begun: Callable[[], object] = lambda: True,
+    **settings: Any,
+) -> bool:
+    """Send a signal to a command and all that it starts, some time after something has begun.
+
+    Returns
+    -------
+    bool
+        Whether it was still running.
+    """
     running = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -106,6 +119,8 @@ def cut_off(command: list[str], after: float, sent: signal.Signals, **settings: 
         preexec_fn=heed_ctrl_c,
         **settings,
     )
+    while running.poll() is None and not begun():
+        time.sleep(0.005)
     try:
         running.wait(after)
     except subprocess.TimeoutExpired:

@@ -3,11 +3,10 @@
 import json
 import shutil
 import signal
-import subprocess
-import time
 from itertools import cycle
+from pathlib import Path
 
-from tests.conftest import cut_off, heed_ctrl_c, moments
+from tests.conftest import cut_off, moments
 from tests.project.conftest import Project
 
 # poe takes Ctrl-C and hands it on; killed, it would leave what it runs alone.
@@ -52,21 +51,18 @@ def test_a_pipeline_stopped_at_any_moment_comes_to_the_same(
 def test_a_training_stopped_while_it_is_tracked_is_put_right_by_the_next(trained: Project) -> None:
     before = made(trained)
     stage = f"exec python -m {trained.package.name}.entrypoints.train"
-    for after, sent in zip(moments(1.5, 2), (signal.SIGKILL, signal.SIGINT), strict=True):
-        for left in trained.root.glob("mlflow.db*"):
+    command = ["bash", "-c", f"source .venv/bin/activate && {stage}"]
+    signals = (signal.SIGKILL, signal.SIGINT, signal.SIGKILL)
+    for after, sent in zip(moments(0.6, 3), signals, strict=True):
+        for left in tracked(trained):
             left.unlink()
-        running = subprocess.Popen(
-            ["bash", "-c", f"source .venv/bin/activate && {stage}"],
-            cwd=trained.root,
-            env=trained.environment,
-            stderr=subprocess.DEVNULL,
-            preexec_fn=heed_ctrl_c,
-        )
-        while running.poll() is None and not list(trained.root.glob("mlflow.db*")):
-            time.sleep(0.01)
-        time.sleep(after)
-        running.send_signal(sent)
-        running.wait(60)
+        where = {"cwd": trained.root, "env": trained.environment}
+        cut_off(command, after, sent, begun=lambda: tracked(trained), **where)
         trained.does("poe train")
         assert made(trained) == before
-        assert [path.name for path in trained.root.glob("mlflow.db*")] == ["mlflow.db"]
+        assert [path.name for path in tracked(trained)] == ["mlflow.db"]
+
+
+def tracked(project: Project) -> list[Path]:
+    """The database of the runs, and what belongs to it."""
+    return list(project.root.glob("mlflow.db*"))
