@@ -79,8 +79,9 @@ def package(name: object) -> str:
 def _locked() -> frozenset[str]:
     """Names of the locked distributions, as module names."""
     locks = (TEMPLATE / ROOT_FOLDER).glob("*poetry.lock*")
-    texts = "".join(lock.read_text("utf-8") for lock in locks)
-    names = re.findall(r'^name = "(.+)"$', texts, re.MULTILINE)
+    # The locks are long: a regular expression over them would take a tenth of the bake.
+    packages = [each for lock in locks for each in lock.read_text("utf-8").split('\nname = "')[1:]]
+    names = {package[: package.index('"')] for package in packages}
     return frozenset(re.sub(r"[-.]+", "_", name).lower() for name in names)
 
 
@@ -294,6 +295,8 @@ class Answers(Extension):
             "package": package,
             "make_room": make_room,
         }
+        self._whole: dict[str, str] = {}
+        environment.globals["whole"] = self._whole
         environment.context_class = CheckedContext
         if sys.excepthook is sys.__excepthook__:
             sys.excepthook = functools.partial(explain, None)
@@ -301,9 +304,13 @@ class Answers(Extension):
         sys.modules.pop(__name__, None)
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        """Take an answer as plain text: cookiecutter would run the Jinja in it."""
+        """Take an answer as plain text, in which cookiecutter would run Jinja, and so other texts."""
         if source == ROOT_FOLDER:
             return "{{ cookiecutter | make_room }}" + source
+        if name is not None and not DELIMITER.search(source):
+            # Taking a lock to pieces and putting it together again takes as long as half the bake.
+            self._whole[name] = source
+            return "{{ whole[" + json.dumps(name) + "] }}"
         is_answer = name is None and self.environment.loader is None
         if is_answer and DELIMITER.search(source) and source not in self._own_texts():
             return "{{ " + json.dumps(source, ensure_ascii=False) + " }}"
