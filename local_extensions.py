@@ -304,7 +304,7 @@ class Answers(Extension):
         sys.modules.pop(__name__, None)
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        """Take an answer as plain text, in which cookiecutter would run Jinja, and so other texts."""
+        """Take an answer as plain text, where cookiecutter would run Jinja, and other texts too."""
         if source == ROOT_FOLDER:
             return "{{ cookiecutter | make_room }}" + source
         if name is not None and not DELIMITER.search(source):
