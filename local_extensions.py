@@ -233,16 +233,23 @@ def make_room(answers: Mapping[str, Any]) -> str:
     if "_output_dir" in answers:
         folder = Path(answers["_output_dir"], answers["project_slug"])
         remove_unfinished(folder)
-        sys.excepthook = functools.partial(explain, folder)
-        atexit.register(remove_unfinished, folder)
+        if isinstance(sys.excepthook, functools.partial):
+            sys.excepthook = functools.partial(explain, folder)
+        if "--keep-project-on-failure" not in sys.argv:
+            atexit.register(remove_unfinished, folder)
     return ""
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove a folder that hooks/pre_gen_project.py has marked, or has not come to yet."""
+    """Remove a folder that hooks/pre_gen_project.py has marked, or has not come to yet.
+
+    One in which more was committed than the bake itself is left alone, marked or not.
+    """
     with contextlib.suppress(OSError):
         if (folder / UNFINISHED).exists():
-            rmtree(folder)
+            log = folder / ".git" / "logs" / "HEAD"
+            if not log.exists() or len(log.read_text("utf-8").splitlines()) <= 1:
+                rmtree(folder)
         else:
             folder.rmdir()
 
@@ -298,7 +305,9 @@ class Answers(Extension):
         self._whole: dict[str, str] = {}
         environment.globals["whole"] = self._whole
         environment.context_class = CheckedContext
-        if sys.excepthook is sys.__excepthook__:
+        program = Path(sys.argv[0])
+        by_itself = {program.stem, program.parent.name} & {"cookiecutter", "cruft"}
+        if by_itself and sys.excepthook is sys.__excepthook__:
             sys.excepthook = functools.partial(explain, None)
         # `cruft update` renders two versions of the template in one process: each needs its own.
         sys.modules.pop(__name__, None)

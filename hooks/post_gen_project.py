@@ -125,7 +125,14 @@ def fit_into(top: Path) -> str:
     if (project / ".gitlab-ci.yml").exists():
         job = {
             "trigger": {"include": f"{folder}/.gitlab-ci.yml", "strategy": "depend"},
-            "rules": [{"changes": [f"{folder}/**/*"]}],
+            # As the pipeline's own rules: a child without a job would be a failure.
+            "rules": [
+                {"if": condition, "changes": [f"{folder}/**/*"]}
+                for condition in (
+                    "$CI_MERGE_REQUEST_ID",
+                    "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH",
+                )
+            ],
         }
         commands.append(f"(echo; echo '{project.name}: {json.dumps(job)}') >>{up}.gitlab-ci.yml")
     return " && ".join(commands)

@@ -62,7 +62,7 @@ def collect(bakes: list[Path], environments: Environments) -> list[Collected]:
 def breaks(bake: Path, folder: Path) -> list[Path]:
     """Copy a bake with a test that cannot be imported, without a module, and without a test."""
     wrong, halved, without = (shutil.copytree(bake, folder / str(n)) for n in range(3))
-    with (wrong / "tests" / "unit" / "test_split.py").open("a") as file:
+    with (wrong / "tests" / "unit" / "test_preprocessing.py").open("a") as file:
         file.write("from preprocessing import absent\n")
     next(halved.glob("src/*/preprocessing/split.py")).unlink()
     for test in without.rglob("test_*.py"):
@@ -93,7 +93,7 @@ def test_a_bake_whose_tests_cannot_be_imported_is_caught(collected: list[Collect
     # Nothing of the sound ones before may stand in for what these lack.
     wrong, halved, without = collected[len(COMBINATIONS) :]
     assert wrong["status"] == pytest.ExitCode.INTERRUPTED
-    assert "ERROR tests/unit/test_split.py" in wrong["said"], wrong["said"]
+    assert "ERROR tests/unit/test_preprocessing.py" in wrong["said"], wrong["said"]
     assert "ModuleNotFoundError: No module named 'preprocessing'" in wrong["said"]
     assert halved["status"] == pytest.ExitCode.USAGE_ERROR
     assert "preprocessing.split'" in halved["said"], halved["said"]

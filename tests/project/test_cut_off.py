@@ -53,14 +53,16 @@ def test_a_training_stopped_while_it_is_tracked_is_put_right_by_the_next(trained
     stage = f"exec python -m {trained.package.name}.entrypoints.train"
     command = ["bash", "-c", f"source .venv/bin/activate && {stage}"]
     signals = (signal.SIGKILL, signal.SIGINT, signal.SIGKILL)
+    stops = 0
     for after, sent in zip(moments(0.6, 3), signals, strict=True):
         for left in tracked(trained):
             left.unlink()
         where = {"cwd": trained.root, "env": trained.environment}
-        cut_off(command, after, sent, begun=lambda: tracked(trained), **where)
+        stops += cut_off(command, after, sent, begun=lambda: tracked(trained), **where)
         trained.does("poe train")
         assert made(trained) == before
         assert [path.name for path in tracked(trained)] == ["mlflow.db"]
+    assert stops, "no training was stopped before it ended"
 
 
 def tracked(project: Project) -> list[Path]:

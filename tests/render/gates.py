@@ -199,7 +199,7 @@ def unreferenced(project: Path) -> list[str]:
         for module in modules
     }
     # Neither says what a file is for.
-    silent = {"poetry.lock", ".gitignore", ".gitattributes", ".github/CODEOWNERS"}
+    silent = {"poetry.lock", ".gitignore", ".gitattributes", "CODEOWNERS"}
     said = {name: text for name, text in texts(project).items() if name not in silent}
     found = []
     for name in files(project):

@@ -42,6 +42,7 @@ def test_a_bake_stopped_at_any_moment_is_put_right_by_the_next(home: Path) -> No
         status = ["git", "status", "--porcelain"]
         assert subprocess.check_output(status, cwd=project, text=True) == "", moment
         shutil.rmtree(project)
+    assert stops, "no bake was stopped before it ended"
 
 
 def stop_while_it_writes(home: Path, sent: signal.Signals, *arguments: str) -> tuple[int, str]:
@@ -82,6 +83,19 @@ def test_the_next_bake_takes_the_place_of_half_a_project(half: Path, home: Path)
     done = cookiecutter(home, "--no-input")
     assert (done.returncode, done.stderr) == (0, "")
     assert not {"stale", MARKER} & {path.name for path in half.iterdir()}
+
+
+def test_work_that_was_committed_is_never_taken_for_half_a_project(home: Path) -> None:
+    assert cookiecutter(home, "--no-input").returncode == 0
+    project = home / "work" / "here" / "flight-delays"
+    (project / MARKER).touch()
+    (project / "mine").touch()
+    author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+    for arguments in (["add", "mine"], ["commit", "--quiet", "--message", "feat: mine"]):
+        subprocess.run(["git", *author, *arguments], cwd=project, check=True)
+    done = cookiecutter(home, "--no-input")
+    assert done.stdout == 'Error: "flight-delays" directory already exists\n'
+    assert (project / "mine").exists()
 
 
 def test_ctrl_c_while_it_writes_leaves_nothing_and_one_line(home: Path) -> None:

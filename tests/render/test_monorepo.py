@@ -72,7 +72,13 @@ def test_the_pipeline_is_a_child_of_the_one_at_the_top(
         "lint": {"script": ["make lint"]},
         "flight-delays": {
             "trigger": {"include": f"{FOLDER}/.gitlab-ci.yml", "strategy": "depend"},
-            "rules": [{"changes": [f"{FOLDER}/**/*"]}],
+            "rules": [
+                {"if": "$CI_MERGE_REQUEST_ID", "changes": [f"{FOLDER}/**/*"]},
+                {
+                    "if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH",
+                    "changes": [f"{FOLDER}/**/*"],
+                },
+            ],
         },
     }
     child = read(project / ".gitlab-ci.yml")

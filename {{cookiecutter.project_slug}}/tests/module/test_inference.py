@@ -227,6 +227,16 @@ def test_a_model_that_gives_something_else_is_refused(tmp_path: Path) -> None:
         Predictor(tmp_path)
 
 
+def test_a_model_and_metadata_of_two_trainings_are_refused(tmp_path: Path) -> None:
+    path = write_model(tmp_path) / "model.onnx"
+    model = onnx.load(path)
+    model.graph.node[-1].input.append(model.graph.node[-1].input[0])
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="gives 3 values for a record, its metadata name 2"):
+        Predictor(tmp_path)
+
+
 def test_a_model_that_gives_no_number_is_an_error(
     tmp_path: Path, known: pl.DataFrame, predictor: Predictor
 ) -> None:

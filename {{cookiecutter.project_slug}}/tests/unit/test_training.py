@@ -64,6 +64,11 @@ def test_equal_scores_are_in_parity(shape: tuple[int, ...]) -> None:
     assert require_parity(np.full(shape, 0.25), np.full(shape, 0.25), 1e-5) == 0
 
 
+def test_scores_of_another_shape_are_stopped() -> None:
+    with pytest.raises(ParityError, match=r"predicts \(3,\) values, the exported \(3, 1\)"):
+        require_parity(np.zeros(3), np.zeros((3, 1)), 1e-5)
+
+
 @pytest.mark.parametrize("broken", [0.26, NAN])
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_a_model_that_predicts_otherwise_after_export_is_stopped(

@@ -58,6 +58,7 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
         "metadata": predictor.metadata,
         "metrics": measured,
         "title": metrics.TITLE,
+        "gain": metrics.GAIN,
         "tiles": {window: metrics.tile(values) for window, values in measured.items()},
         "compared": compared,
         "labels": {

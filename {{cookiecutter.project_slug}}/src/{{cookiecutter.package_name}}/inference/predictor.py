@@ -42,6 +42,12 @@ class Predictor:
         self.metadata = _read_metadata(folder)
         self.outputs = Outputs(**self.metadata["outputs"])
         self._session = load(_read_model(folder), str(folder / MODEL_FILE))
+        given = {node.name: node.shape[-1] for node in self._session.get_outputs()}[Outputs.tensor]
+        if given != self.outputs.width:
+            raise ModelError(
+                f"{folder}: the model gives {given} values for a record, its metadata name "
+                f"{self.outputs.width}: they are of two trainings. {RETRAIN}"
+            )
         self._batch = pl.DataFrame(schema=RECORD_SCHEMA)
         # Building the expressions costs more than running them on a few rows, so it is done once,
         # over a source that yields whatever batch is set at the time.

@@ -111,8 +111,13 @@ def require_parity(trained: np.ndarray, exported: np.ndarray, tolerance: float) 
     Raises
     ------
     ParityError
-        When the difference is above the tolerance, or a score is not a number.
+        When shapes differ, a difference is above the tolerance, or a score is not a number.
     """
+    if trained.shape != exported.shape:
+        raise ParityError(
+            f"The trained model predicts {trained.shape} values, the exported {exported.shape}. "
+            "Give them one shape in predict() of training/model.py."
+        )
     differences = np.abs(trained - exported).reshape(len(trained), -1)
     worst = float(np.nan_to_num(differences, nan=np.inf).max())
     if worst > tolerance:
@@ -120,6 +125,7 @@ def require_parity(trained: np.ndarray, exported: np.ndarray, tolerance: float) 
         raise ParityError(
             f"The exported model differs from the trained one by up to {worst:.2g} on {broken} of "
             f"{len(exported)} rows, {tolerance:.2g} is allowed (evaluation.parity_tolerance). "
-            "Use only float32 features and estimators that skl2onnx converts exactly."
+            "Use only float32 features and estimators that skl2onnx converts exactly, and a "
+            "tolerance that fits the size of the target: float32 has seven digits."
         )
     return worst
