@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from cookiecutter import generate
 from cookiecutter.exceptions import OutputDirExistsException
 from cookiecutter.utils import rmtree
 from jinja2 import Environment
@@ -35,8 +36,8 @@ MARKUP = re.compile(r"[\\`*_\[\]<>&#|~$]|^[-+=]")
 MODULES = frozenset(
     "a1_coverage antlr4 attr databricks dateutil dotenv flufl git google graphql hydra importlinter"
     " jupyter lightgbm markdown_it mpl_toolkits mypyc opentelemetry optuna public py"
-    " pip pkg_resources pydevd_plugins pylab pyspark rpds ruamel sagemaker setuptools sklearn torch"
-    " validate xdist xgboost yaml zc".split()
+    " pip pkg_resources pydevd_plugins pylab pyspark rpds ruamel sagemaker setuptools sitecustomize"
+    " sklearn torch usercustomize validate xdist xgboost yaml zc".split()
 )
 # Modules of the standard library in one of 3.11 to 3.14 that the running Python may lack, or keeps
 # to itself: `test` would hide a package of that name.
@@ -217,6 +218,25 @@ def problems(answers: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def dropped() -> list[str]:
+    """Find what cookiecutter only warns of: in a configuration file, an answer that is no choice.
+
+    Returns
+    -------
+    list of str
+        One line at most, since it drops all answers after that one too.
+    """
+    warned = vars(generate).get("__warningregistry__", {})
+    texts = [str(key[0]) for key in warned if isinstance(key, tuple)]
+    warned.clear()
+    return [
+        f"{text.removeprefix('Invalid default received: ')}: mend it in the configuration file,"
+        " a number in quotes; the answers after it were dropped"
+        for text in texts
+        if text.startswith("Invalid default received: ")
+    ]
+
+
 def make_room(answers: Mapping[str, Any]) -> str:
     """Remove what a bake that was cut off left in this one's folder, and let this one do alike.
 
@@ -285,7 +305,7 @@ class CheckedContext(Context):
     ) -> None:
         super().__init__(environment, parent, *args, **kwargs)
         answers = parent.get("cookiecutter", {})
-        if answers.keys() >= RULES.keys() and (found := problems(answers)):
+        if answers.keys() >= RULES.keys() and (found := [*dropped(), *problems(answers)]):
             # cookiecutter and cruft both show a traceback for most errors, but none for this one.
             sys.exit("\n".join(found))
 
@@ -307,7 +327,7 @@ class Answers(Extension):
         environment.context_class = CheckedContext
         program = Path(sys.argv[0])
         by_itself = {program.stem, program.parent.name} & {"cookiecutter", "cruft"}
-        if by_itself and sys.excepthook is sys.__excepthook__:
+        if by_itself and not isinstance(sys.excepthook, functools.partial):
             sys.excepthook = functools.partial(explain, None)
         # `cruft update` renders two versions of the template in one process: each needs its own.
         sys.modules.pop(__name__, None)

@@ -116,7 +116,10 @@ def fit_into(top: Path) -> str:
                 text = re.sub(pattern, new, text, flags=re.MULTILINE)
             file.write_text(text, "utf-8", newline="\n")
 
-    places = (".github/CODEOWNERS", ".gitlab/CODEOWNERS", "docs/CODEOWNERS")
+    # In the order in which each host looks for them.
+    places = [".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS", ".gitlab/CODEOWNERS"]
+    if answers["ci"] == "gitlab-ci":
+        del places[0]
     owners = next((place for place in places if (top / place).is_file()), "CODEOWNERS")
     commands = [f"(echo; cat CODEOWNERS) >>{up}{owners}"]
     if (project / ".github").exists():
@@ -134,7 +137,9 @@ def fit_into(top: Path) -> str:
                 )
             ],
         }
-        commands.append(f"(echo; echo '{project.name}: {json.dumps(job)}') >>{up}.gitlab-ci.yml")
+        # The prefix keeps the name from being a word of GitLab's or of YAML's.
+        line = f"model-{project.name}: {json.dumps(job)}"
+        commands.append(f"(echo; echo '{line}') >>{up}.gitlab-ci.yml")
     return " && ".join(commands)
 
 

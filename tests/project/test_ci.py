@@ -274,7 +274,8 @@ def test_the_pipeline_of_a_monorepo_runs_in_its_folder(
     with clone_of(monorepo, folder, runner.workspace, cached):
         assert SLUG not in gitlab(folder, runner, "--list"), "nothing has changed in its folder"
         said = gitlab(folder, runner, "--no-evaluate-rule-changes")
-        passed = [f"[{SLUG}] -> task: [hooks]", f"[{SLUG}] -> pipeline", SLUG]
+        job = f"model-{SLUG}"
+        passed = [f"[{job}] -> task: [hooks]", f"[{job}] -> pipeline", job]
         assert re.findall(" PASS  (.*?) *\n", said) == passed, said
         default = read(child)["default"]
         names = default["cache"]["paths"] + default["cache"]["key"]["files"]

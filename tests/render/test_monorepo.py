@@ -70,7 +70,7 @@ def test_the_pipeline_is_a_child_of_the_one_at_the_top(
     assert gates.invalid_ci(monorepo) == gates.invalid_ci(project) == []
     assert read(monorepo / ".gitlab-ci.yml") == {
         "lint": {"script": ["make lint"]},
-        "flight-delays": {
+        "model-flight-delays": {
             "trigger": {"include": f"{FOLDER}/.gitlab-ci.yml", "strategy": "depend"},
             "rules": [
                 {"if": "$CI_MERGE_REQUEST_ID", "changes": [f"{FOLDER}/**/*"]},

@@ -101,7 +101,7 @@ def load(schema: type[Schema], folder: Path, overrides: Sequence[str] = ()) -> S
     folder : pathlib.Path
         The folder that holds `config.yaml`.
     overrides : sequence of str
-        Hydra's override grammar, such as `model.max_iter=300`.
+        Hydra's override grammar, such as `model.learning_rate=0.1`.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def load(schema: type[Schema], folder: Path, overrides: Sequence[str] = ()) -> S
 
 
 def combinations(overrides: Sequence[str]) -> list[list[str]]:
-    """Expand sweeps such as `model.max_iter=100,200`.
+    """Expand sweeps such as `model.learning_rate=0.05,0.1`.
 
     Parameters
     ----------
@@ -177,7 +177,8 @@ def _line(schema: type[BaseModel], detail: Mapping[str, Any]) -> str:
         return _unknown(schema, path, f"{key}={detail['input']}")
     if detail["type"] == "missing":
         return f"{key}: missing; add it to the configuration"
-    return f"{key}={detail['input']}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+    said = detail["msg"].removeprefix("Value error, ")
+    return f"{key}={detail['input']}: {said[0].lower()}{said[1:]}"
 
 
 def _named(schema: type[BaseModel], path: Sequence[str]) -> Iterator[str]:

@@ -131,7 +131,7 @@ def load(model: bytes, name: str = "the exported model") -> ort.InferenceSession
         something else than `prediction.py` answers.
     """
     options = ort.SessionOptions()
-    # On several threads the trees are added up in another order: the last digit of a probability
+    # On several threads the trees are added up in another order: the last digit of a score
     # would depend on the size of the batch and on the machine.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
