@@ -230,8 +230,9 @@ def dropped() -> list[str]:
     texts = [str(key[0]) for key in warned if isinstance(key, tuple)]
     warned.clear()
     return [
-        f"{text.removeprefix('Invalid default received: ')}: mend it in the configuration file,"
-        " a number in quotes; the answers after it were dropped"
+        f"{text.removeprefix('Invalid default received: ')}: mend it in your"
+        " configuration file, a number in quotes, or bake with --default-config; the answers after"
+        " it were dropped"
         for text in texts
         if text.startswith("Invalid default received: ")
     ]

@@ -182,6 +182,10 @@ class Running(NamedTuple):
         """
         os.killpg(self.group, signal.SIGINT)
         status = self.shell.wait(self.group, 30)
+        # What it has started itself may take a moment longer, on a busy machine.
+        deadline = time.monotonic() + 10
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.05)
         output = self.output.read_text()
         left = self.processes()
         self.kill()

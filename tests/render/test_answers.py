@@ -526,5 +526,5 @@ def test_a_choice_in_a_configuration_file_that_is_none_is_refused(
     (name, value), *_ = answers.items()
     line = done.stderr.splitlines()[-1]
     assert line.startswith(f"{value} provided for choice variable {name}, but the choices are")
-    assert line.endswith("a number in quotes; the answers after it were dropped")
+    assert line.endswith("--default-config; the answers after it were dropped")
     assert not any((home / "work" / "here").iterdir())
