@@ -20,7 +20,11 @@ from tests.project.test_readme import assert_promises_kept
 
 # The first of them is the project of test_readme.py.
 PAIRS = list(itertools.product(CHOICES["task"], CHOICES["framework"]))[1:]
-REGRESSIONS = [pair for pair in PAIRS if pair[0] == "regression"]
+# By task: another problem, what is predicted of it, and what came true.
+OTHERS = {
+    "classification": ("masses", "probability", "diagnosis"),
+    "regression": ("progression", "mean", "progression"),
+}
 MLFLOW = "test_readme.py: the interface of MLflow is the same for all"
 ELSEWHERE = {
     "dvc pull": "test_clone.py",
@@ -80,6 +84,7 @@ def test_requests_and_files_are_answered_as_the_task_wants(
         assert (scored["q0.5"] <= scored["q0.9"]).all()
         below = [(scored["arr_delay"] <= scored[name]).mean() for name in COLUMNS[task]]
         assert below == pytest.approx([0.5, 0.9], abs=0.03)
+        assert_the_mean_is_one_value_away(project)
 
 
 def test_the_quality_that_is_promised_is_reached(
@@ -91,9 +96,8 @@ def test_the_quality_that_is_promised_is_reached(
     assert_promises_kept(task, text, measured)
 
 
-@pytest.mark.parametrize("pair", REGRESSIONS, ids="-".join, indirect=True)
-def test_the_mean_is_one_value_away(pair: tuple[str, Project], said: dict[str, str]) -> None:
-    project = pair[1]
+def assert_the_mean_is_one_value_away(project: Project) -> None:
+    """Empty the list of quantiles, and hold what is predicted then against what came true."""
     (conf,) = (project.root / "conf/model").iterdir()
     before = conf.read_text()
     conf.write_text(before.replace("quantiles: [0.5, 0.9]", "quantiles: []"))
@@ -105,14 +109,14 @@ def test_the_mean_is_one_value_away(pair: tuple[str, Project], said: dict[str, s
     project.does("git checkout --quiet conf && dvc repro")
 
 
-@pytest.mark.parametrize("pair", REGRESSIONS[:1], ids="-".join, indirect=True)
-def test_another_regression_takes_the_place_of_the_example(
+def test_another_problem_takes_the_place_of_the_example(
     pair: tuple[str, Project], said: dict[str, str], tmp_path: Path
 ) -> None:
-    swapped = pair[1].copy(tmp_path / "progression")
-    swap(swapped, "progression")
+    problem, predicted, actual = OTHERS[pair[0]]
+    swapped = pair[1].copy(tmp_path / problem)
+    swap(swapped, problem)
     assert_only_the_surface_was_touched(swapped)
-    swapped.does("poe pipeline && poe check && poe test")
-    swapped.does("dvc repro && poe predict data/raw/records.parquet scored.csv")
+    swapped.does("poe pipeline && poe check")
+    swapped.does("poe predict data/raw/records.parquet scored.csv")
     scored = pl.read_csv(swapped.root / "scored.csv")
-    assert scored.select(pl.corr("mean", "progression")).item() > 0.5
+    assert scored.select(pl.corr(predicted, pl.col(actual).rank("dense"))).item() ** 2 > 0.25
