@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import click
 from cookiecutter import generate
 from cookiecutter.exceptions import OutputDirExistsException
 from cookiecutter.utils import rmtree
@@ -238,6 +239,25 @@ def dropped() -> list[str]:
     ]
 
 
+def unknown(answers: Mapping[str, Any]) -> list[str]:
+    """Find what cookiecutter drops without a word: an answer to no question, as `licence=MIT`.
+
+    Parameters
+    ----------
+    answers : mapping
+        All answers, whatever their source.
+
+    Returns
+    -------
+    list of str
+        One line for each on the command line: a configuration file serves other templates too.
+    """
+    command = click.get_current_context(silent=True)
+    given = (command and command.params.get("extra_context")) or {}
+    questions = ", ".join(RULES)
+    return [f"{name}: no such question: {questions}" for name in given if name not in answers]
+
+
 def make_room(answers: Mapping[str, Any]) -> str:
     """Remove what a bake that was cut off left in this one's folder, and let this one do alike.
 
@@ -306,7 +326,9 @@ class CheckedContext(Context):
     ) -> None:
         super().__init__(environment, parent, *args, **kwargs)
         answers = parent.get("cookiecutter", {})
-        if answers.keys() >= RULES.keys() and (found := [*dropped(), *problems(answers)]):
+        if answers.keys() >= RULES.keys() and (
+            found := [*dropped(), *unknown(answers), *problems(answers)]
+        ):
             # cookiecutter and cruft both show a traceback for most errors, but none for this one.
             sys.exit("\n".join(found))
 

@@ -107,6 +107,9 @@ def fit_into(top: Path) -> str:
             "^/": rf"\g<0>{folder}/",
             r"^.*/\.github/ .*": rf"\g<0>\n/{workflow} {answers['deployment_team']}",
         },
+        "README.md": {
+            "(?<=`poetry.lock` and )installs the git": "leaves to the repository around it the git"
+        },
         ".dvc/config": {r"url = (?=\.\./)": rf"\g<0>{up}"},
     }
     for name, edits in rewritten.items():

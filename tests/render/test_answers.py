@@ -469,6 +469,13 @@ def test_a_choice_that_is_none_leaves_nothing(home: Path) -> None:
     assert sorted(home.rglob("*")) == before
 
 
+def test_an_answer_to_no_question_is_refused_with_one_line(home: Path) -> None:
+    done = cookiecutter(home, "--no-input", "licence=MIT", "task=regression")
+    assert done.returncode == 1
+    assert done.stderr == f"licence: no such question: {', '.join(local_extensions.RULES)}\n"
+    assert not any((home / "work" / "here").iterdir())
+
+
 def test_typed_answers_are_checked_and_the_questions_are_for_people(home: Path) -> None:
     typed = "\n".join(["{{ 7 }}", *[""] * (len(DEFAULTS["__prompts__"]) - 1)]) + "\n"
     done = cookiecutter(home, typed=typed)

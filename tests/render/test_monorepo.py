@@ -125,6 +125,12 @@ def test_data_are_stored_in_the_bucket_or_beside_the_repository(
         assert (project / ".dvc" / url).resolve() == beside.resolve()
 
 
+def test_the_readme_knows_whose_the_git_hooks_are(bake: Bake, monorepo: Path) -> None:
+    said = "leaves to the repository around it the git hooks;"
+    assert said in (bake(monorepo / "models") / "README.md").read_text()
+    assert said not in (bake() / "README.md").read_text()
+
+
 def test_a_folder_that_ci_could_not_name_is_said_in_one_line(
     bake: Bake, monorepo: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
