@@ -25,8 +25,10 @@ OTHERS = {
     "classification": ("masses", "probability", "diagnosis"),
     "regression": ("progression", "mean", "progression"),
 }
+TIER = "poe test runs it with the others; test_readme.py alone"
 MLFLOW = "test_readme.py: the interface of MLflow is the same for all"
 ELSEWHERE = {
+    **{f"poe test-{tier}": TIER for tier in ("unit", "module", "integration", "e2e")},
     "dvc pull": "test_clone.py",
     "poe ui": MLFLOW,
     "python3 bootstrap.py poetry install --with track": MLFLOW,

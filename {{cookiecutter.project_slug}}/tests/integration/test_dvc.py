@@ -1,5 +1,6 @@
 """DVC: every stage once, none twice, and after a change only those it concerns."""
 
+import json
 import os
 import re
 import shutil
@@ -60,19 +61,30 @@ def change(root: Path, name: str, key: str, value: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def stages_run(root: Path) -> list[str]:
-    """Run `dvc repro` and return the stages that ran."""
+def dvc(root: Path, *arguments: str) -> str:
+    """Run DVC on the copy, and return what it printed."""
     scripts = Path(sys.executable).parent
     # The copy is another path, which would count as code that no test runs.
     environment = {name: text for name, text in os.environ.items() if not name.startswith("COV")}
     environment["PATH"] = f"{scripts}{os.pathsep}{environment['PATH']}"
     environment["PYTHONPATH"] = str(root / "src")
     done = subprocess.run(
-        ["dvc", "repro"], cwd=root, env=environment, capture_output=True, text=True, check=False
+        ["dvc", *arguments], cwd=root, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
+    return done.stdout
+
+
+def stages_run(root: Path) -> list[str]:
+    """Run the pipeline and return the stages that ran."""
+    lines = dvc(root, "repro").splitlines()
     return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
+
+
+def concerned(root: Path) -> set[str]:
+    """Return the stages whose own code, data or settings have changed: those after them follow."""
+    dvc(root, "repro", "--single-item", "configure")
+    return set(json.loads(dvc(root, "status", "--json")))
 
 
 def code(stage: str) -> set[str]:
@@ -100,12 +112,13 @@ def test_a_change_runs_the_stages_it_concerns_and_no_others(clone: Path) -> None
     everything = ["configure", "ingest", "preprocess", "train", "evaluate"]
     assert stages_run(clone) == everything
     assert stages_run(clone) == []
+    change(clone, "conf/config.yaml", "uri", "sqlite:///other.db")
+    assert concerned(clone) == set()
+    change(clone, "conf/config.yaml", "confidence", "0.85")
+    assert concerned(clone) == {"evaluate"}
+    change(clone, "conf/config.yaml", "seed", "7")
+    assert concerned(clone) == {"train", "evaluate"}
+    assert stages_run(clone) == ["train", "evaluate"]
     schema = next((clone / "src").glob("*/schema.py"))
     schema.write_text(schema.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    assert stages_run(clone) == everything
-    change(clone, "conf/config.yaml", "confidence", "0.85")
-    assert stages_run(clone) == ["configure", "evaluate"]
-    change(clone, "conf/config.yaml", "seed", "7")
-    assert stages_run(clone) == ["configure", "train", "evaluate"]
-    change(clone, "conf/config.yaml", "uri", "sqlite:///other.db")
-    assert stages_run(clone) == ["configure"]
+    assert concerned(clone) == {*everything} - {"configure"}
