@@ -70,10 +70,7 @@ class Project:
         (folder / ".venv").symlink_to((self.root / ".venv").resolve())
         (folder / ".git" / "info" / "exclude").write_text("/.venv\n")
         # The packages hold a link to the source of the first project: the copy's own goes first.
-        own = {
-            "PYTHONPATH": str(folder / "src"),
-            "MYPY_CACHE_DIR": f"{self.environment['HOME']}/mypy",
-        }
+        own = {"PYTHONPATH": str(folder / "src")}
         return Project(folder, {**self.environment, **own}, self.within)
 
     def _run(
@@ -109,6 +106,9 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "TMPDIR": str(folder / "tmp"),
         # Trainings of two workers whose threads wait for each other take many times as long.
         "OMP_NUM_THREADS": "1",
+        # And so do tests of a project that each import all its libraries.
+        "PYTEST_XDIST_AUTO_NUM_WORKERS": "1",
+        "MYPY_CACHE_DIR": str(folder / "mypy"),
         "DVC_SITE_CACHE_DIR": str(folder / "tmp" / "dvc"),
         "GIT_AUTHOR_NAME": "Zoë",
         "GIT_AUTHOR_EMAIL": "zoe@harbour.example",

@@ -63,8 +63,7 @@ def runner(user: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Ru
         workspace=folder / "work" / "models" / SLUG,
         cache=folder / "cache",
         artifacts=folder / "artifacts",
-        environment=known
-        | {"MYPY_CACHE_DIR": str(folder / "mypy"), "PYTEST_XDIST_AUTO_NUM_WORKERS": "1"},
+        environment=known,
     )
 
 

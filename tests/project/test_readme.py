@@ -34,6 +34,7 @@ def said(installed: Project, record: Path, turn: filelock.BaseFileLock) -> dict[
     browser.write_text(f'#!/bin/sh\necho "$1" >{record}/address\n')
     browser.chmod(0o755)
     environment = {**installed.environment, "BROWSER": f"{browser} %s"}
+    del environment["PYTEST_XDIST_AUTO_NUM_WORKERS"]
     shell = readme.Shell(installed.root, environment, record)
     text = (installed.root / "README.md").read_text()
     found = list(readme.run(text, shell, SERVERS, FILLED_IN, ELSEWHERE, turn))

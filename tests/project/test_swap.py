@@ -23,8 +23,7 @@ def test_only_the_swap_surface_was_touched(swapped: Project) -> None:
 
 def test_the_whole_project_is_green_again(swapped: Project) -> None:
     swapped.does("poe pipeline")
-    swapped.does("poe check")
-    swapped.does("poe test")
+    swapped.does("poe lint && poe types && poe test")
     measured = json.loads((swapped.root / "reports" / "metrics.json").read_text())
     assert measured["test"]["roc_auc"] > 0.95
 
