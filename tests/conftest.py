@@ -84,6 +84,7 @@ class ByProject(LoadFileScheduling):  # type: ignore[misc]
         return f"{file}[{test.partition('[')[2]}" if file.endswith("test_pairs.py") else file
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByProject:
     """Share out the tests among the workers."""
     return ByProject(config, log)

@@ -16,15 +16,12 @@ from tests.conftest import bake_into
 from tests.project import readme
 from tests.project.conftest import ANSWERS, Project
 from tests.project.swap_surface import assert_only_the_surface_was_touched, swap
-from tests.project.test_readme import assert_promises_kept
+from tests.project.test_readme import ELSEWHERE, assert_promises_kept
 
 # The first of them is the project of test_readme.py.
 PAIRS = list(itertools.product(CHOICES["task"], CHOICES["framework"]))[1:]
-TIER = "poe test runs it with the others; test_readme.py alone"
 SAME = "test_readme.py: it is the same for all"
-ELSEWHERE = {
-    **{f"poe test-{tier}": TIER for tier in ("unit", "module", "integration", "e2e")},
-    "dvc pull": "test_clone.py",
+NOT_HERE = ELSEWHERE | {
     "poe ui": SAME,
     "python3 bootstrap.py poetry install --with track": SAME,
     "poe full-data": SAME,
@@ -58,7 +55,7 @@ def said(
     shell = readme.Shell(project.root, {**project.environment, "BROWSER": "true %s"}, record)
     text = (project.root / "README.md").read_text()
     servers = {"poe serve": "http://127.0.0.1:8080/ping"}
-    found = readme.run(text, shell, servers, {}, ELSEWHERE, turn)
+    found = readme.run(text, shell, servers, {}, NOT_HERE, turn)
     return {each.step.text.strip(): each.output for each in found}
 
 

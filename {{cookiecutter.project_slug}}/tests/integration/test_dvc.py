@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 import {{ cookiecutter.package_name }}
-from {{ cookiecutter.package_name }}.entrypoints.environment import paths
+from {{ cookiecutter.package_name }}.entrypoints import environment
+from {{ cookiecutter.package_name }}.entrypoints.environment import Paths, paths
 
 GENERATED = shutil.ignore_patterns(
     ".git",
@@ -122,3 +123,22 @@ def test_a_change_runs_the_stages_it_concerns_and_no_others(clone: Path) -> None
     schema = next((clone / "src").glob("*/schema.py"))
     schema.write_text(schema.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert concerned(clone) == {*everything} - {"configure"}
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("schema: '2.0'\n", True),
+        ("", False),
+        ("schema: '2.0'\nsta", False),
+        ("<<<<<<< HEAD\nschema: '2.0'\n", True),
+    ],
+)
+def test_a_lock_that_was_cut_off_is_removed_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, left: bool
+) -> None:
+    monkeypatch.setattr(environment, "paths", lambda: Paths(tmp_path))
+    environment.mend_lock()
+    (tmp_path / "dvc.lock").write_text(text, encoding="utf-8")
+    environment.mend_lock()
+    assert (tmp_path / "dvc.lock").exists() is left

@@ -47,6 +47,18 @@ def paths() -> Paths:
     return Paths(repository if (repository / "conf").is_dir() else Path.cwd())
 
 
+def mend_lock() -> None:
+    """Remove a `dvc.lock` that was cut off while DVC wrote it: what has run is in DVC's cache.
+
+    One with the marks of a merge is left to whoever merges.
+    """
+    lock = paths().root / "dvc.lock"
+    text = lock.read_text(encoding="utf-8") if lock.exists() else "schema:\n"
+    whole = text.startswith("schema:") and text.endswith("\n")
+    if not whole and "<<<<<<<" not in text:
+        lock.unlink()
+
+
 def run(work: Callable[[Paths, Sequence[str]], None]) -> None:
     """Run `work` with the command line's arguments; a user's mistake ends in one line."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
