@@ -1,10 +1,12 @@
-"""A project made with answers that nobody expected passes its own checks."""
+"""Projects made with answers that nobody expected pass their own checks."""
 
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import bake_into
 from tests.project.conftest import Project
-from tests.render.test_answers import HOSTILE
+from tests.render.test_answers import ANSWERED, HOSTILE
 
 LONGEST = {
     "project_name": HOSTILE[-1],
@@ -20,8 +22,9 @@ LONGEST = {
 }
 
 
+@pytest.mark.parametrize("answers", [ANSWERED, LONGEST], ids=["hostile", "longest"])
 def test_a_project_of_unexpected_answers_passes_its_own_check(
-    installed: Project, tmp_path: Path
+    answers: dict[str, str], installed: Project, tmp_path: Path
 ) -> None:
-    project = installed.at(bake_into(tmp_path / "bake", **LONGEST))
+    project = installed.at(bake_into(tmp_path / "bake", **answers))
     project.does("poe check")

@@ -66,9 +66,9 @@ def test_a_training_stopped_while_it_is_tracked_is_put_right_by_the_next(trained
     before = made(trained)
     stage = f"exec python -m {trained.package.name}.entrypoints.train"
     command = ["bash", "-c", f"source .venv/bin/activate && {stage}"]
-    signals = (signal.SIGKILL, signal.SIGINT)
+    signals = (signal.SIGKILL, signal.SIGINT, signal.SIGKILL)
     stops = 0
-    for after, sent in zip(moments(0.6, 2), signals, strict=True):
+    for after, sent in zip(moments(0.6, 3), signals, strict=True):
         for left in tracked(trained):
             left.unlink()
         where = {"cwd": trained.root, "env": trained.environment}

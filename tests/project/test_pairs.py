@@ -21,7 +21,9 @@ from tests.project.test_readme import ELSEWHERE, assert_promises_kept
 # The first of them is the project of test_readme.py.
 PAIRS = list(itertools.product(CHOICES["task"], CHOICES["framework"]))[1:]
 SAME = "test_readme.py: it is the same for all"
+TIER = "`poe test` runs it with the others; test_readme.py alone"
 NOT_HERE = ELSEWHERE | {
+    **{f"poe test-{tier}": TIER for tier in ("unit", "module", "integration", "e2e")},
     "poe ui": SAME,
     "python3 bootstrap.py poetry install --with track": SAME,
     "poe full-data": SAME,

@@ -18,11 +18,7 @@ from tests.project.conftest import Project
 
 SERVERS = {"poe serve": "http://127.0.0.1:8080/ping", "poe ui": "http://127.0.0.1:5000/health"}
 FILLED_IN = {"python3 bootstrap.py poetry add NAME": "python3 bootstrap.py poetry add idna"}
-TIER = "test_ci.py, as a job of its own; here `poe test` runs all four"
-ELSEWHERE = {
-    "dvc pull": "test_clone.py, in the fresh clone that the text speaks of",
-    **{f"poe test-{tier}": TIER for tier in ("unit", "module", "integration", "e2e")},
-}
+ELSEWHERE = {"dvc pull": "test_clone.py, in the fresh clone that the text speaks of"}
 
 
 @pytest.fixture(scope="session")
