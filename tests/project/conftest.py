@@ -26,9 +26,10 @@ ANSWERS: dict[str, Any] = {
     "python_version": "3.12",
     "aws_region": "us-west-2",
 }
-# What leads a command away from the folder that it runs in, or tells it that this is a test.
+# What leads a command away from the folder that it runs in, tells it that this is a test, or has
+# Python compile the libraries anew at each start, as PYTHONDONTWRITEBYTECODE does.
 OUTSIDE = re.compile(
-    "VIRTUAL_ENV|(AWS|CI|DVC|GIT|MLFLOW|POETRY|PRE_COMMIT|PYTEST|PYTHON|XDG)(_.*|$)"
+    "VIRTUAL_ENV|PYTHON.*|(AWS|CI|DVC|GIT|MLFLOW|POETRY|PRE_COMMIT|PYTEST|XDG)(_.*|$)"
 )
 
 
