@@ -54,6 +54,7 @@ def test_a_lock_that_was_cut_off_is_made_anew_without_computing(trained: Project
     for written in (0, len(before) // 2):
         lock.write_text(before[:written].rstrip())
         said = trained.does("poe pipeline")
+        assert "dvc.lock was cut off while it was written" in said
         assert said.count("is cached - skipping run") == 5, said
         assert lock.read_text() == before
     merged = f"<<<<<<< HEAD\n{before}=======\n{before}>>>>>>> other\n"

@@ -133,10 +133,15 @@ def test_a_change_runs_the_stages_it_concerns_and_no_others(clone: Path) -> None
     ],
 )
 def test_a_lock_that_was_cut_off_is_removed_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, left: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    left: bool,
 ) -> None:
     monkeypatch.setattr(environment, "paths", lambda: Paths(tmp_path))
     environment.mend_lock()
     (tmp_path / "dvc.lock").write_text(text, encoding="utf-8")
     environment.mend_lock()
     assert (tmp_path / "dvc.lock").exists() is left
+    assert ("made anew" in capsys.readouterr().err) is not left

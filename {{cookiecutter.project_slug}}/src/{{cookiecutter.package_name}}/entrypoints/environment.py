@@ -57,6 +57,7 @@ def mend_lock() -> None:
     whole = text.startswith("schema:") and text.endswith("\n")
     if not whole and "<<<<<<<" not in text:
         lock.unlink()
+        sys.stderr.write("dvc.lock was cut off while it was written: it is made anew\n")
 
 
 def run(work: Callable[[Paths, Sequence[str]], None]) -> None:
