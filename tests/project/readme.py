@@ -197,7 +197,7 @@ class Running(NamedTuple):
         return output
 
     def kill(self) -> None:
-        """End what is left of it; poe passes SIGTERM on to its command, which has its own group."""
+        """End what is left of it."""
         for sent in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.group, sent)

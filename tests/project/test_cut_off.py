@@ -1,16 +1,18 @@
 """Work that is stopped at any moment is put right by doing it again, and comes to the same."""
 
 import json
+import os
 import shutil
 import signal
+import subprocess
+import time
 from itertools import cycle
 from pathlib import Path
 
 from tests.conftest import cut_off, moments
 from tests.project.conftest import Project
 
-# poe takes Ctrl-C and hands it on; killed, it would leave what it runs alone.
-PIPELINE = {signal.SIGINT: "poe pipeline", signal.SIGKILL: "dvc repro", signal.SIGTERM: "dvc repro"}
+SIGNALS = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 
 
 def made(project: Project) -> dict[str, object]:
@@ -35,8 +37,8 @@ def test_a_pipeline_stopped_at_any_moment_comes_to_the_same(
     (fresh.root / "params.yaml").unlink(missing_ok=True)
     stops = 0
     # Each attempt goes on with what the stages before have finished.
-    for after, sent in zip(moments(24, 4), cycle(PIPELINE), strict=False):
-        command = ["bash", "-c", f"source .venv/bin/activate && exec {PIPELINE[sent]}"]
+    for after, sent in zip(moments(24, 4), cycle(SIGNALS), strict=False):
+        command = ["bash", "-c", "source .venv/bin/activate && exec poe pipeline"]
         stopped = cut_off(command, after, sent, cwd=fresh.root, env=fresh.environment)
         stops += stopped
         if not stopped:
@@ -61,6 +63,27 @@ def test_a_lock_that_was_cut_off_is_made_anew_without_computing(trained: Project
     lock.write_text(merged)
     trained.refuses("poe pipeline")
     assert lock.read_text() == merged
+
+
+def test_a_list_of_who_writes_that_was_cut_off_stops_no_later_run(trained: Project) -> None:
+    listed = trained.root / ".dvc" / "tmp" / "rwlock"
+    nobody = {"pid": os.getpid(), "cmd": "dvc repro"}
+    for left in ("", json.dumps({"write": {str(trained.root / "models"): nobody}, "read": {}})):
+        listed.write_text(left)
+        trained.refuses("dvc repro --force")
+        trained.does("poe pipeline")
+
+
+def test_after_a_killed_pipeline_the_next_one_runs_at_once(trained: Project) -> None:
+    listed = trained.root / ".dvc" / "tmp" / "rwlock"
+    command = ["bash", "-c", "source .venv/bin/activate && exec poe pipeline --force"]
+    with subprocess.Popen(command, cwd=trained.root, env=trained.environment) as running:
+        while '"pid"' not in (listed.read_text() if listed.exists() else ""):
+            assert running.poll() is None
+            time.sleep(0.005)
+        # That process alone, not all that it has started.
+        running.kill()
+    trained.does("poe pipeline")
 
 
 def test_a_training_stopped_while_it_is_tracked_is_put_right_by_the_next(trained: Project) -> None:

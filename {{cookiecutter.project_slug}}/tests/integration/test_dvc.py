@@ -1,5 +1,6 @@
 """DVC: every stage once, none twice, and after a change only those it concerns."""
 
+import json
 import os
 import re
 import shutil
@@ -140,8 +141,37 @@ def test_a_lock_that_was_cut_off_is_removed_and_no_other(
     left: bool,
 ) -> None:
     monkeypatch.setattr(environment, "paths", lambda: Paths(tmp_path))
-    environment.mend_lock()
+    environment.mend_locks()
     (tmp_path / "dvc.lock").write_text(text, encoding="utf-8")
-    environment.mend_lock()
+    environment.mend_locks()
     assert (tmp_path / "dvc.lock").exists() is left
     assert ("made anew" in capsys.readouterr().err) is not left
+
+
+OURS = {"pid": os.getpid(), "cmd": " ".join(sys.argv)}
+NOBODY = {"pid": 2**22 + 1, "cmd": "dvc repro"}
+ANOTHER = {"pid": os.getpid(), "cmd": "dvc repro"}
+# Elsewhere DVC is asked, which looks at the number alone.
+LINUX = Path("/proc/self").exists()
+
+
+@pytest.mark.parametrize(
+    ("users", "left"),
+    [
+        ("", False),
+        ('{"wri', False),
+        (json.dumps({"write": {}, "read": {}}), False),
+        (json.dumps({"write": {"models": NOBODY}}), not LINUX),
+        (json.dumps({"write": {"models": ANOTHER}}), not LINUX),
+        (json.dumps({"write": {"models": NOBODY}, "read": {"data/raw": [NOBODY, OURS]}}), True),
+    ],
+)
+def test_who_reads_and_writes_is_forgotten_once_nobody_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, users: str, left: bool
+) -> None:
+    monkeypatch.setattr(environment, "paths", lambda: Paths(tmp_path))
+    busy = tmp_path / ".dvc" / "tmp" / "rwlock"
+    busy.parent.mkdir(parents=True)
+    busy.write_text(users, encoding="utf-8")
+    environment.mend_locks()
+    assert busy.exists() is left

@@ -1,5 +1,6 @@
 """Where things lie, and how a command line run begins and ends."""
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -47,17 +48,45 @@ def paths() -> Paths:
     return Paths(repository if (repository / "conf").is_dir() else Path.cwd())
 
 
-def mend_lock() -> None:
-    """Remove a `dvc.lock` that was cut off while DVC wrote it: what has run is in DVC's cache.
+def mend_locks() -> None:
+    """Remove what a killed run leaves of DVC's files, and the next one would stop at.
 
-    One with the marks of a merge is left to whoever merges.
+    That is a `dvc.lock` that was cut off: what has run is in DVC's cache. One with the marks of a
+    merge is left to whoever merges. And a list of who reads and writes what that was cut off too,
+    or on which nobody is left, also where another process has the number of one.
     """
-    lock = paths().root / "dvc.lock"
+    root = paths().root
+    lock, busy = root / "dvc.lock", root / ".dvc" / "tmp" / "rwlock"
     text = lock.read_text(encoding="utf-8") if lock.exists() else "schema:\n"
     whole = text.startswith("schema:") and text.endswith("\n")
     if not whole and "<<<<<<<" not in text:
         lock.unlink()
         sys.stderr.write("dvc.lock was cut off while it was written: it is made anew\n")
+    if busy.exists() and not _held(busy.read_text(encoding="utf-8")):
+        busy.unlink()
+
+
+def _held(listed: str) -> bool:
+    try:
+        users = json.loads(listed)
+    except json.JSONDecodeError:
+        return False
+    found = [*users.get("write", {}).values()]
+    for readers in users.get("read", {}).values():
+        found += readers
+    return any(_runs(each["pid"], each["cmd"]) for each in found)
+
+
+def _runs(pid: int, command: str) -> bool:
+    processes = Path("/proc")
+    if not (processes / "self").exists():
+        return True  # DVC asks the system itself, for the number alone.
+    try:
+        words = (processes / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    # The first word may be a link, or Python with the name of a module.
+    return b" ".join(words).decode(errors="replace").strip().endswith(command.partition(" ")[2])
 
 
 def run(work: Callable[[Paths, Sequence[str]], None]) -> None:
