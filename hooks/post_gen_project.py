@@ -57,6 +57,22 @@ def make_first_commit() -> str:
     return ""
 
 
+def default_branch(top: Path) -> str:
+    """Name the branch that the changes of a repository go to, as far as this clone knows."""
+    isolated = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
+    for question in (
+        "symbolic-ref refs/remotes/origin/HEAD",
+        "show-ref --verify refs/heads/main",
+        "symbolic-ref HEAD",
+    ):
+        git = ["git", "-C", str(top), *question.split()]
+        with suppress(OSError):
+            done = subprocess.run(git, env=isolated, capture_output=True, text=True)
+            if not done.returncode:
+                return re.sub(r"^.*refs/(heads|remotes/origin)/", "", done.stdout.strip())
+    return "main"
+
+
 def fit_into(top: Path) -> str:
     """Rewrite what counts from the top of a repository, for a project in a folder of it.
 
@@ -77,7 +93,9 @@ def fit_into(top: Path) -> str:
             " the names of the folders have letters, digits, '.', '_' and '-' only"
         )
     up = "../" * (folder.count("/") + 1)
-    workflow = f".github/workflows/{project.name}.yml"
+    # Unlike any name that the repository has for its own, or for a project in another folder.
+    job = f"model-{folder.replace('/', '-')}"
+    workflow = f".github/workflows/{job}.yml"
     only = rf"\g<0>\n    paths: [{folder}/**, {workflow}]"
     # What CI runs, it runs in the folder.
     named = (
@@ -86,8 +104,9 @@ def fit_into(top: Path) -> str:
     rewritten = {
         ".github/workflows/ci.yml": {
             "every change": rf"\g<0> of {folder}. GitHub reads the copy in {workflow}",
-            "^name: CI": rf"\g<0> of {project.name}",
+            "^name: CI": rf"\g<0> of {folder}",
             "^    branches: .*|^  pull_request:": only,
+            r"(?<=branches: )\[main\]": json.dumps([default_branch(top)]),
             "^jobs:": rf"defaults:\n  run:\n    working-directory: {folder}\n\n\g<0>",
             named: rf"{folder}/\g<0>",
         },
@@ -108,7 +127,13 @@ def fit_into(top: Path) -> str:
             r"^.*/\.github/ .*": rf"\g<0>\n/{workflow} {answers['deployment_team']}",
         },
         "README.md": {
-            "(?<=`poetry.lock` and )installs the git": "leaves to the repository around it the git"
+            "(?<=`poetry.lock` and )installs the git": "leaves to the repository around it the git",
+            "^Before a commit, the hooks": "If the repository runs them, the git hooks",
+            "; before a push they run the": " before a commit, and before a push run the",
+        },
+        "docs/responsibilities.md": {
+            "share this repository": "share this folder",
+            "before each push": r"\g<0> if the repository runs the git hooks",
         },
         ".dvc/config": {r"url = (?=\.\./)": rf"\g<0>{up}"},
     }
@@ -129,7 +154,7 @@ def fit_into(top: Path) -> str:
         commands.append(f"mkdir -p {up}.github/workflows")
         commands.append(f"cp .github/workflows/ci.yml {up}{workflow}")
     if (project / ".gitlab-ci.yml").exists():
-        job = {
+        child = {
             "trigger": {"include": f"{folder}/.gitlab-ci.yml", "strategy": "depend"},
             # As the pipeline's own rules: a child without a job would be a failure.
             "rules": [
@@ -140,8 +165,7 @@ def fit_into(top: Path) -> str:
                 )
             ],
         }
-        # The prefix keeps the name from being a word of GitLab's or of YAML's.
-        line = f"model-{project.name}: {json.dumps(job)}"
+        line = f"{job}: {json.dumps(child)}"
         commands.append(f"(echo; echo '{line}') >>{up}.gitlab-ci.yml")
     return " && ".join(commands)
 

@@ -175,7 +175,7 @@ def test_the_workflow_of_a_monorepo_runs_in_its_folder(
     runner: Runner, cached: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monorepo = in_monorepo(tmp_path, "github-actions", capfd)
-    workflow = read(monorepo / f".github/workflows/{SLUG}.yml")
+    workflow = read(monorepo / f".github/workflows/model-models-{SLUG}.yml")
     at_top = replace(runner, workspace=runner.workspace.parents[1], artifacts=tmp_path)
     at_top.run(monorepo, workflow, "task", {"task": "hooks"})
     workflow["jobs"]["task"]["steps"].append({"run": ".venv/bin/dvc push && git status --short"})
@@ -273,7 +273,7 @@ def test_the_pipeline_of_a_monorepo_runs_in_its_folder(
     with clone_of(monorepo, folder, runner.workspace, cached):
         assert SLUG not in gitlab(folder, runner, "--list"), "nothing has changed in its folder"
         said = gitlab(folder, runner, "--no-evaluate-rule-changes")
-        job = f"model-{SLUG}"
+        job = f"model-models-{SLUG}"
         passed = [f"[{job}] -> task: [hooks]", f"[{job}] -> pipeline", job]
         assert re.findall(" PASS  (.*?) *\n", said) == passed, said
         default = read(child)["default"]

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 from itertools import cycle
@@ -101,6 +102,16 @@ def test_a_training_stopped_while_it_is_tracked_is_put_right_by_the_next(trained
         assert made(trained) == before
         assert [path.name for path in tracked(trained)] == ["mlflow.db"]
     assert stops, "no training was stopped before it ended"
+
+
+def test_two_first_trainings_at_once_are_both_tracked(trained: Project) -> None:
+    for left in tracked(trained):
+        left.unlink()
+    trained.does("poe train seed=1 & first=$! && poe train seed=2 && wait $first")
+    (database,) = tracked(trained)
+    with sqlite3.connect(database) as runs:
+        statuses = runs.execute("SELECT status FROM runs").fetchall()
+    assert statuses == [("FINISHED",)] * 2
 
 
 def tracked(project: Project) -> list[Path]:

@@ -11,7 +11,12 @@ from tests.conftest import Bake
 from tests.render import gates
 
 FOLDER = "team.a/models/flight-delays"
-WORKFLOW = ".github/workflows/flight-delays.yml"
+WORKFLOW = ".github/workflows/model-team.a-models-flight-delays.yml"
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=Zoë", "-c", "user.email=zoe@harbour.example")
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True)
 
 
 @pytest.fixture
@@ -22,7 +27,7 @@ def monorepo(tmp_path: Path) -> Path:
     (folder / "README.md").write_text("# All our models\n")
     (folder / "CODEOWNERS").write_text("/README.md @example/platform")
     (folder / ".gitlab-ci.yml").write_text("lint: {script: [make lint]}")
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
     return folder
 
 
@@ -54,7 +59,7 @@ def test_the_workflow_works_at_the_top(
     changes = {"paths": [f"{FOLDER}/**", WORKFLOW]}
     assert workflow[True] == {"push": {"branches": ["main"], **changes}, "pull_request": changes}
     # Each workflow cancels its own runs only.
-    assert workflow["name"] == "CI of flight-delays"
+    assert workflow["name"] == f"CI of {FOLDER}"
     assert workflow["defaults"]["run"]["working-directory"] == FOLDER
     *_, cache, bootstrap, _, report = workflow["jobs"]["task"]["steps"]
     assert cache["with"]["path"].split() == below(".poetry", ".venv")
@@ -70,7 +75,7 @@ def test_the_pipeline_is_a_child_of_the_one_at_the_top(
     assert gates.invalid_ci(monorepo) == gates.invalid_ci(project) == []
     assert read(monorepo / ".gitlab-ci.yml") == {
         "lint": {"script": ["make lint"]},
-        "model-flight-delays": {
+        "model-team.a-models-flight-delays": {
             "trigger": {"include": f"{FOLDER}/.gitlab-ci.yml", "strategy": "depend"},
             "rules": [
                 {"if": "$CI_MERGE_REQUEST_ID", "changes": [f"{FOLDER}/**/*"]},
@@ -86,6 +91,53 @@ def test_the_pipeline_is_a_child_of_the_one_at_the_top(
     assert child["default"]["cache"]["paths"] == below(".poetry", ".venv")
     assert child["default"]["cache"]["key"]["files"] == below("bootstrap.py", "poetry.lock")
     assert child["pipeline"]["artifacts"]["paths"] == below("reports")
+
+
+@pytest.mark.parametrize("ci", ["github-actions", "gitlab-ci"])
+def test_projects_of_one_name_in_two_folders_leave_the_ci_of_others_alone(
+    ci: str, bake: Bake, monorepo: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own = monorepo / ".github" / "workflows" / "ci.yml"
+    own.parent.mkdir(parents=True)
+    own.write_text("name: CI of all\n")
+    for folder in ("a", "b"):
+        project = bake(monorepo / folder, ci=ci, project_slug="ci", package_name="wear")
+        line = capfd.readouterr().out.splitlines()[-1]
+        subprocess.run(["bash", "-e", "-c", line], cwd=project, check=True)
+    assert own.read_text() == "name: CI of all\n"
+    if ci == "github-actions":
+        folders = {
+            read(own.with_name(f"model-{folder}-ci.yml"))["defaults"]["run"]["working-directory"]
+            for folder in ("a", "b")
+        }
+        assert folders == {"a/ci", "b/ci"}
+    else:
+        assert {"model-a-ci", "model-b-ci"} <= read(monorepo / ".gitlab-ci.yml").keys()
+
+
+@pytest.mark.parametrize(
+    ("commands", "branch"),
+    [
+        (["branch -m trunk"], "trunk"),
+        (["commit --quiet --allow-empty -m one", "checkout --quiet -b topic"], "main"),
+        (
+            [
+                "symbolic-ref refs/remotes/origin/HEAD refs/remotes/origin/release/next",
+                "checkout --quiet -b topic",
+            ],
+            "release/next",
+        ),
+    ],
+    ids=["unborn", "main", "remote"],
+)
+def test_the_workflow_runs_on_the_branch_that_changes_go_to(
+    commands: list[str], branch: str, bake: Bake, monorepo: Path
+) -> None:
+    for command in commands:
+        git(monorepo, *command.split())
+    project = bake(monorepo / "models", ci="github-actions")
+    workflow = read(project / ".github/workflows/ci.yml")
+    assert workflow[True]["push"]["branches"] == [branch]
 
 
 @pytest.mark.parametrize("ci", ["github-actions", "gitlab-ci", "none"])
@@ -125,10 +177,21 @@ def test_data_are_stored_in_the_bucket_or_beside_the_repository(
         assert (project / ".dvc" / url).resolve() == beside.resolve()
 
 
-def test_the_readme_knows_whose_the_git_hooks_are(bake: Bake, monorepo: Path) -> None:
-    said = "leaves to the repository around it the git hooks;"
-    assert said in (bake(monorepo / "models") / "README.md").read_text()
-    assert said not in (bake() / "README.md").read_text()
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("README.md", "leaves to the repository around it the git hooks;"),
+        ("README.md", "If the repository runs them, the git hooks format, lint,"),
+        ("README.md", "secrets before a commit, and before a push run the unit tests. By hand:"),
+        ("docs/responsibilities.md", "before each push if the repository runs the git hooks,"),
+        ("docs/responsibilities.md", "Two teams share this folder."),
+    ],
+)
+def test_the_documents_know_whose_the_git_hooks_are(
+    name: str, said: str, bake: Bake, monorepo: Path
+) -> None:
+    assert said in " ".join((bake(monorepo / "models") / name).read_text().split())
+    assert said not in " ".join((bake() / name).read_text().split())
 
 
 def test_a_folder_that_ci_could_not_name_is_said_in_one_line(

@@ -124,28 +124,39 @@ def test_a_change_runs_the_stages_it_concerns_and_no_others(clone: Path) -> None
     assert concerned(clone) == ["ingest", "preprocess", "train", "evaluate"]
 
 
-@pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        ("schema: '2.0'\n", True),
-        ("", False),
-        ("schema: '2.0'\nsta", False),
-        ("<<<<<<< HEAD\nschema: '2.0'\n", True),
-    ],
-)
+LOCK = """\
+schema: '2.0'
+stages:
+  configure:
+    cmd: python -m package.entrypoints.configure
+    params:
+      params.yaml:
+        device:
+    outs:
+    - path: params.yaml
+      hash: md5
+"""
+
+
+def mended(text: str, root: Path) -> str:
+    (root / "dvc.lock").write_text(text, encoding="utf-8")
+    environment.mend_locks()
+    return (root / "dvc.lock").read_text(encoding="utf-8") if (root / "dvc.lock").exists() else ""
+
+
 def test_a_lock_that_was_cut_off_is_removed_and_no_other(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    text: str,
-    left: bool,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(environment, "paths", lambda: Paths(tmp_path))
     environment.mend_locks()
-    (tmp_path / "dvc.lock").write_text(text, encoding="utf-8")
-    environment.mend_locks()
-    assert (tmp_path / "dvc.lock").exists() is left
-    assert ("made anew" in capsys.readouterr().err) is not left
+    for text in (LOCK, f"<<<<<<< HEAD\n{LOCK}"):
+        assert mended(text, tmp_path) == text
+    assert capsys.readouterr().err == ""
+    for line in ("", "schema: '2.0'", "stages:", "  configure:", "params.yaml:", "    outs:"):
+        for end in ("", "\n"):
+            assert mended(LOCK[: LOCK.index(line) + len(line)] + end, tmp_path) == "", line + end
+            assert "made anew" in capsys.readouterr().err
+    assert mended(LOCK[:-2], tmp_path) == ""
 
 
 OURS = {"pid": os.getpid(), "cmd": " ".join(sys.argv)}

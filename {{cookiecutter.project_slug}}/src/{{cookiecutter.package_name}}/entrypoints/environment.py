@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from ..errors import ProjectError
 
 
@@ -57,13 +59,24 @@ def mend_locks() -> None:
     """
     root = paths().root
     lock, busy = root / "dvc.lock", root / ".dvc" / "tmp" / "rwlock"
-    text = lock.read_text(encoding="utf-8") if lock.exists() else "schema:\n"
-    whole = text.startswith("schema:") and text.endswith("\n")
-    if not whole and "<<<<<<<" not in text:
+    if lock.exists() and not _whole(lock.read_text(encoding="utf-8")):
         lock.unlink()
         sys.stderr.write("dvc.lock was cut off while it was written: it is made anew\n")
     if busy.exists() and not _held(busy.read_text(encoding="utf-8")):
         busy.unlink()
+
+
+def _whole(text: str) -> bool:
+    """Whether DVC can read it, or it is for people to mend."""
+    if "<<<<<<<" in text:
+        return True
+    try:
+        for stage in yaml.safe_load(text)["stages"].values():
+            if None in [*stage.values(), *stage.get("params", {}).values()]:
+                return False
+    except (AttributeError, KeyError, TypeError, yaml.YAMLError):
+        return False
+    return text.endswith("\n")
 
 
 def _held(listed: str) -> bool:

@@ -1,8 +1,11 @@
 """What anyone needs later: where a model came from, and one MLflow run a training."""
 
 import hashlib
+import os
 import re
+import shutil
 import subprocess
+import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -127,15 +130,15 @@ def record(
 
     local = tracking.uri.startswith("sqlite:///")
     uri = tracking.uri
+    location = (root / "mlartifacts").as_uri() if local else None
     try:
         if local:
             database = root / tracking.uri.removeprefix("sqlite:///")
             uri = f"sqlite:///{database.as_posix()}"
-            _create(database)
+            _create(database, tracking.experiment, location)
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name(tracking.experiment)
         if experiment is None:
-            location = (root / "mlartifacts").as_uri() if local else None
             identifier = client.create_experiment(tracking.experiment, artifact_location=location)
         else:
             identifier = experiment.experiment_id
@@ -176,15 +179,25 @@ def _libraries(settings: Path) -> dict[str, str]:
     return found
 
 
-def _create(database: Path) -> None:
-    """Make a database whole or not at all: MLflow cannot go on with one that was cut off."""
+def _create(database: Path, experiment: str, artifacts: str | None) -> None:
+    """Make a database whole or not at all, and never in place of one that others have begun.
+
+    MLflow can neither go on with one that was cut off, nor make one in two processes at once.
+    """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     if database.exists():
         return
-    for left in database.parent.glob(f"{database.name}.part*"):
-        left.unlink()
-    part = database.with_name(f"{database.name}.part")
-    store = SqlAlchemyStore(f"sqlite:///{part.as_posix()}", database.parent.as_uri())  # type: ignore[no-untyped-call]
-    store.engine.dispose()
-    part.replace(database)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, database.name)
+        store = SqlAlchemyStore(f"sqlite:///{made.as_posix()}", artifacts)  # type: ignore[no-untyped-call]
+        store.create_experiment(experiment, artifact_location=artifacts)  # type: ignore[no-untyped-call]
+        store.engine.dispose()
+        part = Path(shutil.copy(made, database.with_name(f"{database.name}.{os.getpid()}")))
+    try:
+        database.hardlink_to(part)
+    except FileExistsError:
+        pass
+    except OSError:  # A file system without links.
+        shutil.copy(part, database)
+    part.unlink()
