@@ -107,7 +107,7 @@ def test_a_training_stopped_while_it_is_tracked_is_put_right_by_the_next(trained
 def test_two_first_trainings_at_once_are_both_tracked(trained: Project) -> None:
     for left in tracked(trained):
         left.unlink()
-    trained.does("poe train seed=1 & first=$! && poe train seed=2 && wait $first")
+    trained.does("true; poe train seed=1 & first=$!; poe train seed=2 && wait $first")
     (database,) = tracked(trained)
     with sqlite3.connect(database) as runs:
         statuses = runs.execute("SELECT status FROM runs").fetchall()

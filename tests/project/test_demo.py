@@ -20,8 +20,8 @@ TESTED = {
     "mlflow models serve": "a peer, run by benchmarks/serving.py",
     "make": "test_make_alone_lists_the_commands",
     "python3 bootstrap.py": "test_readme.py, in a baked project",
-    "cookiecutter PATH_OF_THIS_FOLDER": "tests/render/test_command_line.py",
-    "cruft create": "tests/render/test_command_line.py",
+    "cookiecutter PATH_OF_THIS_FOLDER": "tests/render/test_answers.py",
+    "cruft create": "tests/render/test_cruft.py",
 }
 
 

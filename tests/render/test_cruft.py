@@ -90,7 +90,7 @@ def test_a_project_in_a_monorepo_keeps_its_folder_when_it_is_updated(
     commit(monorepo, "--allow-empty")
     answers = ("--no-input", "--output-dir", str(monorepo / "models"))
     made = cruft(monorepo, "create", str(template), *answers)
-    assert made.stdout.splitlines()[-1].endswith(".github/workflows/flight-delays.yml")
+    assert made.stdout.splitlines()[-1].endswith(".github/workflows/model-models-flight-delays.yml")
     project = monorepo / "models" / "flight-delays"
     commit(monorepo)
 
