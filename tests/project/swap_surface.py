@@ -1,5 +1,6 @@
 """Replaces the example of a project by another problem, by what its README says to change."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,9 @@ PROBLEMS = Path(__file__).with_name("swap")
 SURFACE = (
     "conf/",
     "data/sample/",
+    # What the README says to delete.
+    "data/draw.py",
+    "pyproject.toml",
     "src/{package}/schema.py",
     "src/{package}/preprocessing/features.py",
     "src/{package}/training/model.py",
@@ -36,7 +40,10 @@ def swap(project: Project, problem: str) -> None:
             target = project.root / name.replace("PACKAGE", project.package.name)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(file.read_text().replace("PACKAGE", project.package.name))
-    project.does("python draw.py && rm draw.py")
+    project.does("python draw.py && rm draw.py data/draw.py")
+    settings = project.root / "pyproject.toml"
+    text = settings.read_text().replace(', "data/draw.py"', "")
+    settings.write_text(re.sub(r"\[tool\.poe\.tasks\.full-data\]\n(.+\n)+\n", "", text))
     project.does("ruff check --fix --quiet tests && ruff format --quiet tests")
 
 

@@ -176,6 +176,7 @@ LINUX = Path("/proc/self").exists()
         (json.dumps({"write": {"models": ANOTHER}}), not LINUX),
         (json.dumps({"write": {"models": NOBODY}, "read": {"data/raw": [NOBODY, OURS]}}), True),
     ],
+    ids=["empty", "half", "nobody", "ended", "another process", "a reader"],
 )
 def test_who_reads_and_writes_is_forgotten_once_nobody_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, users: str, left: bool

@@ -139,6 +139,10 @@ def test_provenance_names_the_commit_and_whether_it_is_clean(tmp_path: Path) -> 
     assert found["git_clean"] is True
     (tmp_path / "dvc.lock").write_text("2", encoding="utf-8")
     assert provenance(tmp_path, [])["git_clean"] is True
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "new.py").touch()
+    assert provenance(tmp_path, [])["git_clean"] is False
+    (tmp_path / "src" / "new.py").unlink()
     (tmp_path / "poetry.lock").write_text("2", encoding="utf-8")
     assert provenance(tmp_path, [])["git_clean"] is False
 

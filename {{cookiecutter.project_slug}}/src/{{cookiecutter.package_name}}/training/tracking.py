@@ -59,9 +59,10 @@ def provenance(root: Path, data: Iterable[Path]) -> dict[str, Any]:
     # What the pipeline writes itself is no change of the code that ran.
     own = [":!dvc.lock", ":!reports"]
     changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *own)
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "--", "src", "conf")
     return {
         "git_commit": commit,
-        "git_clean": commit is not None and changes == "",
+        "git_clean": commit is not None and changes == new == "",
         "data_sha256": digest(data),
         "lock_sha256": digest([lock]) if lock.is_file() else None,
         "libraries": _libraries(root / "pyproject.toml"),
