@@ -38,7 +38,8 @@ BAKES = [
     for n, answers in enumerate(COMBINATIONS)
 ]
 
-# The test that runs each value of a choice; its parameters name the value.
+# The test that runs each value of a choice, or reads it where there is nothing to run (a licence,
+# no CI, the versions of a matrix); its parameters name the value.
 README = "tests/project/test_pairs.py::test_every_command_works_verbatim"
 CI = "tests/project/test_ci.py::test_every_job_of_the"
 PYTHON = "tests/render/test_tree.py::test_ci_runs_on_the_python_that_the_readme_names_first"

@@ -67,7 +67,7 @@ class Column:
     allowed : tuple of str
         The only texts it may be; empty means any.
     known_at_prediction : bool
-        False for what is known only after the outcome: kept in training data, refused in a
+        False for what is not known when it is predicted: kept in training data, refused in a
         request, and never a feature.
 
     Raises
@@ -271,7 +271,7 @@ def violations(
         if name not in known:
             later = any(column.name == name for column in columns)
             reason = (
-                "is known only after the outcome" if later else "is not a field of the contract"
+                "is not known at prediction time" if later else "is not a field of the contract"
             )
             found.append(Violation(name, value, reason))
     for name, column in known.items():

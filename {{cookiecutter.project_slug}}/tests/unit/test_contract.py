@@ -156,7 +156,7 @@ def test_every_broken_field_of_a_record_is_named() -> None:
 
 def test_an_outcome_in_a_request_is_refused_as_known_too_late() -> None:
     (found,) = violations(GOOD | {"outcome": 5}, COLUMNS)
-    assert found == ("outcome", 5, "is known only after the outcome")
+    assert found == ("outcome", 5, "is not known at prediction time")
 
 
 def test_a_misspelt_field_is_refused() -> None:

@@ -183,7 +183,7 @@ def test_a_broken_rule_names_record_field_value_and_rule(
 def test_a_field_known_only_later_is_refused(rows: list[dict[str, Any]]) -> None:
     for name in LATER:
         error = refused(msgspec.json.encode({"instances": [rows[0] | {name: 1}]}))
-        assert "known only after the outcome" in error.problem.violations[0].rule
+        assert "is not known at prediction time" in error.problem.violations[0].rule
 
 
 def test_a_field_given_twice_is_refused(rows: list[dict[str, Any]]) -> None:

@@ -61,6 +61,7 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
         "gain": metrics.GAIN,
         "tiles": {window: metrics.tile(values) for window, values in measured.items()},
         "compared": compared,
+        "confidence": config.evaluation.confidence,
         "labels": {
             "model": "This model",
             FEW: f"Linear, {' and '.join(few)} only",
