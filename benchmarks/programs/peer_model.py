@@ -21,7 +21,7 @@ def main() -> None:
     package, folder = sys.argv[1], Path(sys.argv[2])
     features = importlib.import_module(f"{package}.preprocessing.features")
     schema = importlib.import_module(f"{package}.schema")
-    train = pl.read_parquet("data/processed/train.parquet")
+    train = pl.read_parquet("data/processed/train/part-0.parquet")
     codes = pl.col(features.CATEGORICAL).rank("dense")
     rows = train.select(pl.col(features.NUMERIC), codes.cast(pl.Float32)).to_numpy()
     metadata = json.loads(Path("models/metadata.json").read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 """A project baked with answers of its own, installed once as its user would, and copies of it."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import filelock
 import pytest
 
 from tests.conftest import bake_into
+from tests.project import engine
 
 ANSWERS: dict[str, Any] = {
     "project_name": "Harbour Crane's Wear",
@@ -101,6 +103,9 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     path = [entry for entry in kept["PATH"].split(os.pathsep) if entry not in ours]
     for name in ("home", "tmp"):
         (folder / name).mkdir()
+    shared = tmp_path_factory.getbasetemp()
+    with contextlib.suppress(engine.NoEngineError):
+        kept["IMAGE_OPTIONS"] = engine.options(shared.parent if "popen" in shared.name else shared)
     return kept | {
         "PATH": os.pathsep.join(path),
         "HOME": str(folder / "home"),

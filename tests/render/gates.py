@@ -52,6 +52,7 @@ WORDS: dict[str, dict[str, str | None]] = {
 # Files that are found by their name: nothing has to refer to them.
 FOUND_BY_NAME = {
     ".dvc/config": "DVC",
+    ".dockerignore": "Docker",
     ".gitattributes": "git",
     "CODEOWNERS": "GitHub and GitLab",
     ".gitlab-ci.yml": "GitLab",
@@ -224,7 +225,7 @@ def unreferenced(project: Path) -> list[str]:
     return found
 
 
-def oversized(project: Path, limit: int = 75) -> list[str]:
+def oversized(project: Path, limit: int = 90) -> list[str]:
     """Find that a project has more files than a person reads, and say where they lie."""
     names = list(files(project))
     folders = Counter(name.partition("/")[0] if "/" in name else "." for name in names)
@@ -317,6 +318,11 @@ def altered_licence(project: Path) -> list[str]:
 def invalid_hooks(folder: Path) -> list[str]:
     """Find faults in the configuration of pre-commit."""
     return _said(folder, "pre_commit", "validate-config", ".pre-commit-config.yaml")
+
+
+def invalid_dockerfile(project: Path) -> list[str]:
+    """Find what makes a bad image of its recipe."""
+    return _said(project, "hadolint", "--no-color", "container/Dockerfile")
 
 
 def drifted_lock(project: Path) -> list[str]:

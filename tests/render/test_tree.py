@@ -23,6 +23,7 @@ GATES: list[Callable[[Path], list[str]]] = [
     gates.unlinted,
     gates.invalid_ci,
     gates.invalid_hooks,
+    gates.invalid_dockerfile,
     gates.unowned,
     gates.altered_licence,
     gates.unreferenced,
@@ -205,6 +206,12 @@ BROKEN: list[tuple[Callable[[Path], list[str]], str, str, str]] = [
         "tests/x.py:3:1: I001",
     ),
     (gates.unlinted, "tests/x.py", '"""X."""\nx  = 1\n', "tests/x.py:2:1: unformatted"),
+    (
+        gates.invalid_dockerfile,
+        "container/Dockerfile",
+        "FROM python\n",
+        "container/Dockerfile:1 DL3006 warning: Always tag the version of an image explicitly",
+    ),
     (gates.invalid_hooks, ".pre-commit-config.yaml", "repos: 1\n", "==> File .pre-commit-config"),
     (
         gates.altered_licence,
@@ -299,5 +306,11 @@ def test_an_empty_folder_is_not_a_good_bake(tmp_path: Path) -> None:
 
 def test_a_missing_tool_is_a_fault(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", shutil.which("false"))
-    for gate in (gates.unlinted, gates.invalid_workflows, gates.invalid_hooks, gates.drifted_lock):
+    for gate in (
+        gates.unlinted,
+        gates.invalid_workflows,
+        gates.invalid_hooks,
+        gates.invalid_dockerfile,
+        gates.drifted_lock,
+    ):
         assert gate(project)

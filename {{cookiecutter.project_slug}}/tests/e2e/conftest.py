@@ -1,10 +1,14 @@
-"""The server as a process of its own, what it is asked, and what it has to answer."""
+"""The server, as a process and in its container, what it is asked, and what it has to answer."""
 
+import functools
+import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +18,96 @@ import polars as pl
 import pytest
 
 from {{ cookiecutter.package_name }} import contract
+from {{ cookiecutter.package_name }}.deployment import image
 from {{ cookiecutter.package_name }}.entrypoints import serve
 from {{ cookiecutter.package_name }}.inference.predictor import Predictor
 from {{ cookiecutter.package_name }}.schema import COLUMNS
 
-Started = tuple[subprocess.Popen[bytes], str]
+NO_ENGINE = "no container engine answers: install and start Docker, then run poe test-e2e"
+
+
+class Container:
+    """The server in a container, handled as a process is.
+
+    Parameters
+    ----------
+    command : list of str
+        What `docker run` is given.
+    log : pathlib.Path
+        Gets what the server says.
+    """
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self.name = uuid.uuid4().hex
+        with log.open("wb") as stream:
+            self._client = subprocess.Popen(
+                ["docker", "run", "--rm", "--name", self.name, *command], stderr=stream
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process on this machine."""
+        return int(self._inspected()["State"]["Pid"])
+
+    def url(self, said: str) -> str:
+        """Return where it is reached from here."""
+        if sys.platform != "linux":
+            return f"http://{docker('port', self.name, '8080').splitlines()[0]}"
+        # Docker's proxy would accept connections for a server that listens no longer.
+        return f"http://{self._inspected()['NetworkSettings']['IPAddress']}:8080"
+
+    def poll(self) -> int | None:
+        """Return the exit status once it has ended."""
+        return self._client.poll()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, and return the exit status."""
+        return self._client.wait(timeout)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            docker("kill", "--signal", str(int(number)), self.name)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def _inspected(self) -> Any:
+        return json.loads(docker("inspect", self.name))[0]
+
+
+class Process(subprocess.Popen[bytes]):
+    """The server as a process."""
+
+    def url(self, said: str) -> str:
+        """Return where it is reached, which it says itself."""
+        return said
+
+
+Started = tuple[Container | Process, str]
+
+
+def docker(*arguments: str) -> str:
+    """Ask the container engine for something, and return what it printed."""
+    return subprocess.check_output(["docker", *arguments], text=True).strip()
+
+
+@pytest.fixture(scope="session")
+def images() -> Callable[[str], str]:
+    """Build the image of a target from this repository, once, and return its name."""
+    asked = ["docker", "info"]
+    if not shutil.which("docker") or subprocess.run(asked, capture_output=True).returncode:
+        pytest.skip(NO_ENGINE)
+
+    @functools.cache
+    def built(target: str) -> str:
+        command = [sys.executable, "-m", image.__name__, target]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return f"{image.project()}-{target}"
+
+    return built
 
 
 @pytest.fixture(scope="session")
@@ -42,30 +131,39 @@ def expected(folder: Path, known: pl.DataFrame) -> list[Any]:
     return [pytest.approx(each, rel=1e-6, abs=1e-6) for each in predictions]
 
 
-@pytest.fixture
-def start(folder: Path, tmp_path: Path) -> Iterator[Callable[..., Started]]:
+@pytest.fixture(params=["process", "container"])
+def start(
+    request: pytest.FixtureRequest, folder: Path, tmp_path: Path
+) -> Iterator[Callable[..., Started]]:
     """Start servers, wait until each listens, and stop them at the end."""
-    processes: list[subprocess.Popen[bytes]] = []
+    servers: list[Container | Process] = []
+
+    def launched(log: Path, port: int) -> Container | Process:
+        if request.param == "process":
+            command = [sys.executable, "-m", serve.__name__, "--model", str(folder)]
+            with log.open("wb") as stream:
+                return Process([*command, "--port", str(port)], stderr=stream)
+        # As SageMaker runs it, and with nothing to write to.
+        options = ["--publish", "127.0.0.1::8080", "--read-only"]
+        options += ["--volume", f"{folder}:/opt/ml/model:ro"]
+        return Container([*options, request.getfixturevalue("images")("serve"), "serve"], log)
 
     def started(port: int = 0) -> Started:
-        log = tmp_path / f"server-{len(processes)}.log"
-        command = [sys.executable, "-m", serve.__name__, "--model", str(folder)]
-        command += ["--port", str(port)]
-        with log.open("wb") as stream:
-            processes.append(subprocess.Popen(command, stderr=stream))
+        log = tmp_path / f"server-{len(servers)}.log"
+        servers.append(launched(log, port))
         end = time.monotonic() + 60
-        while time.monotonic() < end and processes[-1].poll() is None:
+        while time.monotonic() < end and servers[-1].poll() is None:
             found = re.search(r"http://\S+", log.read_text(encoding="utf-8"))
             if found:
-                return processes[-1], found[0]
+                return servers[-1], servers[-1].url(found[0])
             time.sleep(0.02)
         raise AssertionError(f"The server did not start: {log.read_text(encoding='utf-8')}")
 
     yield started
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
+    for server in servers:
+        server.send_signal(signal.SIGTERM)
         try:
-            process.wait(30)
+            server.wait(30)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            server.kill()
+            server.wait()

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 
 from {{ cookiecutter.package_name }}.entrypoints.environment import paths
 
-Started = tuple[subprocess.Popen[bytes], str]
+Started = tuple[Any, str]
 SECONDS = 1.5
 
 

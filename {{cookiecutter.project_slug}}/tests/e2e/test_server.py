@@ -20,12 +20,16 @@ import httpx
 import msgspec
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from {{ cookiecutter.package_name }}.entrypoints import serve
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths
 from {{ cookiecutter.package_name }}.inference import server
+from {{ cookiecutter.package_name }}.inference.formats import FORMATS
+from {{ cookiecutter.package_name }}.inference.predictor import Predictor
 
-Started = tuple[subprocess.Popen[bytes], str]
+Started = tuple[Any, str]
 JSON = {"content-type": "application/json"}
 
 
@@ -82,6 +86,73 @@ def test_bad_requests_are_refused_and_the_connection_lives_on(
             assert prediction(answer) == expected[0]
         assert client.get("/nowhere").status_code == 404
         assert client.get("/invocations").status_code == 405
+
+
+def test_a_body_of_the_largest_size_is_answered(
+    start: Callable[..., Started], bodies: list[bytes], expected: list[Any]
+) -> None:
+    _, url = start()
+    largest = bodies[0].ljust(server.BODY_LIMIT)
+    answer = httpx.post(f"{url}/invocations", content=largest, headers=JSON, timeout=60)
+    assert prediction(answer) == expected[0]
+
+
+def test_odd_bodies_are_refused_and_harm_nothing(
+    start: Callable[..., Started], bodies: list[bytes], expected: list[Any]
+) -> None:
+    _, url = start()
+    some, at = st.sampled_from(bodies), st.integers(0, min(map(len, bodies)))
+    cut = st.builds(lambda body, end: body[:end], some, at)
+    spoilt = st.builds(
+        lambda body, end, odd: body[:end] + odd + body[end:], some, at, st.binary(min_size=1)
+    )
+    kinds = st.sampled_from([*(kind.decode() for kind in FORMATS), "text/plain", "", "a/b; c"])
+    with httpx.Client(base_url=url) as client:
+
+        @settings(max_examples=200, deadline=None, derandomize=True)
+        @given(content=st.binary() | cut | spoilt, kind=kinds)
+        def ask(content: bytes, kind: str) -> None:
+            answer = client.post("/invocations", content=content, headers={"content-type": kind})
+            assert answer.status_code in {200, 400, 415, 422}, answer.text
+            if answer.status_code != 200:
+                assert set(answer.json()) == {"error", "violations"}
+
+        ask()
+        answer = client.post("/invocations", content=bodies[0], headers=JSON)
+    assert prediction(answer) == expected[0]
+
+
+@pytest.mark.parametrize("limit", [1, 6 * 2**20], ids=["SingleRecord", "MultiRecord"])
+@pytest.mark.parametrize("kind", ["application/jsonlines", "text/csv"])
+def test_a_batch_transform_splits_a_file_into_lines_and_puts_the_answers_together(
+    start: Callable[..., Started],
+    known: pl.DataFrame,
+    expected: list[Any],
+    folder: Path,
+    kind: str,
+    limit: int,
+) -> None:
+    _, url = start()
+    rows = known.head(300)
+    is_csv = kind == "text/csv"
+    text = rows.write_csv(include_header=False) if is_csv else rows.write_ndjson()
+    batches: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if batches[-1] and len("\n".join([*batches[-1], line]).encode()) > limit:
+            batches.append([])
+        batches[-1].append(line)
+    together: list[str] = []
+    with httpx.Client(base_url=url, headers={"content-type": kind}) as client:
+        for batch in batches:
+            answer = client.post("/invocations", content="\n".join(batch)).raise_for_status()
+            together += answer.text.splitlines()
+    if is_csv:
+        columns = Predictor(folder).outputs.columns
+        lines = io.StringIO("\n".join(together))
+        found = pl.read_csv(lines, has_header=False, new_columns=list(columns)).to_dicts()
+    else:
+        found = [json.loads(line) for line in together]
+    assert found == expected[:300]
 
 
 def test_concurrent_clients_get_their_own_answers(
@@ -207,8 +278,8 @@ def test_a_killed_server_starts_again_on_its_port(
         process.wait()
         with pytest.raises(httpx.HTTPError):
             client.get("/ping")
-        start(urlsplit(url).port)
-        answer = client.post("/invocations", content=bodies[0], headers=JSON)
+        _, again = start(urlsplit(url).port)
+        answer = client.post(f"{again}/invocations", content=bodies[0], headers=JSON)
     assert prediction(answer) == expected[0]
 
 

@@ -118,6 +118,22 @@ def test_rows_that_break_the_contract_stop_a_file_or_are_skipped_aloud(
         assert scored[name].null_count() == 2
 
 
+def test_the_description_is_that_of_the_contract(where: Paths) -> None:
+    async def asked() -> httpx.Response:
+        transport = httpx.ASGITransport(create_app(Predictor(where.models)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return await client.get("/openapi.json")
+
+    schemas = asyncio.run(asked()).json()["components"]["schemas"]
+    assert list(schemas["Record"]["properties"]) == INPUTS
+    needed = [column.name for column in contract.inputs(COLUMNS) if not column.nullable]
+    assert schemas["Record"]["required"] == needed
+    for column in contract.inputs(COLUMNS):
+        if column.maximum is not None and not column.nullable:
+            found = schemas["Record"]["properties"][column.name]
+            assert (found["minimum"], found["maximum"]) == column.limits
+
+
 def test_a_broken_record_among_good_ones_is_named(where: Paths, sample: pl.DataFrame) -> None:
     rows = sample.select(INPUTS).to_dicts()
     rows[7] |= {INPUTS[0]: ["no such value"]}

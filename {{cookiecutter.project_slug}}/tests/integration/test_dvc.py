@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import {{ cookiecutter.package_name }}
-from {{ cookiecutter.package_name }}.entrypoints import configure, environment
+from {{ cookiecutter.package_name }}.entrypoints import configure, mend
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths, paths
 
 GENERATED = shutil.ignore_patterns(
@@ -41,6 +41,7 @@ LEFT_OUT = (
     "config",
     "entrypoints.configure",
     "entrypoints.environment",
+    "entrypoints.sagemaker",
     "errors",
 )
 
@@ -140,15 +141,15 @@ stages:
 
 def mended(text: str, root: Path) -> str:
     (root / "dvc.lock").write_text(text, encoding="utf-8")
-    environment.mend_locks()
+    mend.mend_locks()
     return (root / "dvc.lock").read_text(encoding="utf-8") if (root / "dvc.lock").exists() else ""
 
 
 def test_a_lock_that_was_cut_off_is_removed_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(environment, "paths", lambda: Paths(tmp_path))
-    environment.mend_locks()
+    monkeypatch.setattr(mend, "paths", lambda: Paths(tmp_path))
+    mend.mend_locks()
     for text in (LOCK, f"<<<<<<< HEAD\n{LOCK}"):
         assert mended(text, tmp_path) == text
     assert capsys.readouterr().err == ""
@@ -181,9 +182,9 @@ LINUX = Path("/proc/self").exists()
 def test_who_reads_and_writes_is_forgotten_once_nobody_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, users: str, left: bool
 ) -> None:
-    monkeypatch.setattr(environment, "paths", lambda: Paths(tmp_path))
+    monkeypatch.setattr(mend, "paths", lambda: Paths(tmp_path))
     busy = tmp_path / ".dvc" / "tmp" / "rwlock"
     busy.parent.mkdir(parents=True)
     busy.write_text(users, encoding="utf-8")
-    environment.mend_locks()
+    mend.mend_locks()
     assert busy.exists() is left

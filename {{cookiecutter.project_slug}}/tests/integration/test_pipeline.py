@@ -68,7 +68,7 @@ def test_every_record_of_the_source_is_valid_or_set_aside(where: Paths) -> None:
 def test_no_column_known_only_later_reaches_the_features(where: Paths) -> None:
     later = {column.name for column in COLUMNS if not column.known_at_prediction}
     for window in ("train", "validation", "test"):
-        found = pl.read_parquet(where.processed / f"{window}.parquet")
+        found = read(where.window(window))
         assert not (later - {TARGET}) & set(found.columns)
         assert TARGET in found.columns
 
@@ -76,8 +76,7 @@ def test_no_column_known_only_later_reaches_the_features(where: Paths) -> None:
 def test_metadata_says_where_the_model_came_from(where: Paths) -> None:
     metadata = json.loads((where.models / "metadata.json").read_text(encoding="utf-8"))
     assert metadata["contract_version"] == contract.version(COLUMNS)
-    train_window = pl.read_parquet(where.processed / "train.parquet")
-    assert metadata["window"]["rows"] == train_window.height
+    assert metadata["window"]["rows"] == read(where.window("train")).height
     assert metadata["hyperparameters"] == configure.configuration(where).model.model_dump()
     assert metadata["parity"] <= configure.configuration(where).evaluation.parity_tolerance
     assert Outputs(**metadata["outputs"]) == Predictor(where.models).outputs

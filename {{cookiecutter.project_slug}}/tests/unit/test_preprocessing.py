@@ -23,6 +23,23 @@ def test_a_table_is_read_from_parquet_and_csv(tmp_path: Path, suffix: str) -> No
     assert read(path).equals(RECORDS if suffix == "parquet" else RECORDS.cast(pl.String))
 
 
+def test_a_table_is_all_files_of_its_folder_in_the_order_of_their_names(tmp_path: Path) -> None:
+    folder = tmp_path / "table"
+    (folder / "a" / "b").mkdir(parents=True)
+    pl.DataFrame({"x": ["2"]}).write_csv(folder / "a" / "b" / "2.csv")
+    pl.DataFrame({"x": ["1"]}).write_parquet(folder / "a" / "1.parquet")
+    (folder / "_SUCCESS").touch()
+    assert read(folder)["x"].to_list() == ["1", "2"]
+    pl.DataFrame({"y": ["3"]}).write_csv(folder / "c.csv")
+    with pytest.raises(ContractError, match=r"c\.csv: has the columns y String, expected .* x Str"):
+        read(folder)
+
+
+def test_a_folder_without_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=r"no \.parquet or \.csv file in this folder\. Do it"):
+        read(tmp_path, "Do it.")
+
+
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"table\.parquet: no such file"):
         read(tmp_path / "table.parquet")

@@ -11,6 +11,7 @@ import pytest
 from {{ cookiecutter.package_name }}.entrypoints.evaluate import remark
 from {{ cookiecutter.package_name }}.errors import GateError, ParityError
 from {{ cookiecutter.package_name }}.preprocessing.features import CATEGORICAL, NUMERIC
+from {{ cookiecutter.package_name }}.training.checkpoints import NONE, Checkpoints
 from {{ cookiecutter.package_name }}.training.gate import (
     Interval,
     check,
@@ -152,3 +153,49 @@ def test_provenance_bears_a_machine_without_git(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert provenance(tmp_path, [])["git_commit"] is None
+
+
+def test_an_image_says_which_commit_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_COMMIT", "abc")
+    found = provenance(tmp_path, [])
+    assert (found["git_commit"], found["git_clean"]) == ("abc", True)
+    monkeypatch.setenv("GIT_COMMIT", "abc-dirty")
+    found = provenance(tmp_path, [])
+    assert (found["git_commit"], found["git_clean"]) == ("abc", False)
+
+
+def test_a_state_is_taken_up_by_the_same_training_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Checkpoints(tmp_path, "of this training")
+    assert kept.load("trees") is None
+    kept.save("trees", {"rounds": 1})
+    kept.save("trees", {"rounds": 2})
+    assert kept.load("trees") == {"rounds": 2}
+    assert kept.load("other trees") is None
+    assert Checkpoints(tmp_path, "another training").load("trees") is None
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-3])
+    assert kept.load("trees") is None
+    assert "not readable (UnpicklingError), training begins anew" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("done", "most", "expected"),
+    [
+        (0, 100, [*range(5, 101, 5)]),
+        (15, 100, [*range(20, 101, 5)]),
+        (17, 100, [*range(20, 101, 5)]),
+        (0, 3, [1, 2, 3]),
+        (3, 3, []),
+    ],
+)
+def test_a_training_is_kept_twenty_times(
+    tmp_path: Path, done: int, most: int, expected: list[int]
+) -> None:
+    assert [*Checkpoints(tmp_path).due(done, most)] == expected
+    assert [*NONE.due(done, most)] == ([most] if done < most else [])
+    NONE.save("trees", 1)
+    assert NONE.load("trees") is None

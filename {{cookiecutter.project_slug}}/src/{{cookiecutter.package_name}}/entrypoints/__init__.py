@@ -1,1 +1,1 @@
-"""What a DVC stage or a command line runs."""
+"""What a DVC stage, a SageMaker job or a command line runs."""

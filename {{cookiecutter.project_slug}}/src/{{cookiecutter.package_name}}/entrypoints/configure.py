@@ -16,7 +16,7 @@ Configuration = Config[Hyperparameters, Evaluation]
 
 
 def configuration(where: Paths, overrides: Sequence[str] = ()) -> Configuration:
-    """Load the configuration of this repository.
+    """Load the configuration of this repository, with the hyperparameters of the job.
 
     Parameters
     ----------
@@ -32,9 +32,8 @@ def configuration(where: Paths, overrides: Sequence[str] = ()) -> Configuration:
     ConfigError
         For an unknown key, a value that is not allowed, or a name that the code does not have.
     """
-    config = load(Configuration, where.conf, overrides)
-    if not (where.root / config.source).is_dir():
-        raise ConfigError(f"source={config.source}: no such folder in {where.root}")
+    given = where.job.hyperparameters() if where.job else []
+    config = load(Configuration, where.conf, [*given, *overrides])
     columns = [column.name for column in COLUMNS]
     _require("data.split.column", [config.data.split.column], "column of schema.py", columns)
     every = [*NUMERIC, *CATEGORICAL]
@@ -52,6 +51,8 @@ def _require(key: str, names: Sequence[str], kind: str, known: Sequence[str]) ->
 def main(where: Paths, overrides: Sequence[str]) -> None:
     """Write `params.yaml`, which DVC compares to decide which stages run."""
     config = configuration(where, overrides)
+    if not where.source(config.source).is_dir():
+        raise ConfigError(f"source={config.source}: no such folder in {where.root}")
     # dvc.yaml reads `source` from conf/config.yaml itself; where runs are tracked changes none.
     resolved = config.model_dump(mode="json", exclude={"source": True, "tracking": {"uri"}})
     (where.root / "params.yaml").write_text(yaml.safe_dump(resolved), encoding="utf-8")

@@ -1,22 +1,32 @@
-"""Where things lie, and how a command line run begins and ends."""
+"""Where things lie, in the repository and in a SageMaker job, and how a run begins and ends."""
 
-import json
+import importlib
 import logging
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from ..errors import ProjectError
+from . import sagemaker
 
 
 @dataclass(frozen=True)
 class Paths:
-    """The folders of one run, all below `root`."""
+    """The folders of one run.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The repository, or what an image holds of it.
+    job : sagemaker.Job, optional
+        The job that gives the data and takes the results.
+    """
 
     root: Path
+    job: sagemaker.Job | None = None
 
     @property
     def conf(self) -> Path:
@@ -24,92 +34,115 @@ class Paths:
         return self.root / "conf"
 
     @property
-    def raw(self) -> Path:
-        """Joined and checked records, and those set aside."""
-        return self.root / "data" / "raw"
+    def work(self) -> Path:
+        """Where data are read and results are written."""
+        return self.job.work if self.job else self.root
 
     @property
-    def processed(self) -> Path:
-        """Features and target of each window."""
-        return self.root / "data" / "processed"
+    def host(self) -> tuple[int, int]:
+        """Which of the machines that share the work this is, from 0, and how many there are."""
+        return self.job.host() if self.job else (0, 1)
+
+    @property
+    def raw(self) -> Path:
+        """Joined and checked records, and those set aside; of each machine its own."""
+        position, hosts = self.host
+        folder = self.work / "data" / "raw"
+        return folder if hosts == 1 else folder / f"part-{position}"
 
     @property
     def models(self) -> Path:
         """The exported model and its metadata."""
-        return self.root / "models"
+        return self.job.model if self.job and self.job.training else self.work / "models"
 
     @property
     def reports(self) -> Path:
         """Metrics, plots and the page that shows them."""
-        return self.root / "reports"
+        return self.work / "reports"
+
+    def source(self, name: str) -> Path:
+        """Return the folder of the source tables, which the configuration names."""
+        return self.work / "source" if self.job else self.root / name
+
+    def window(self, name: str) -> Path:
+        """Return the folder with features and target of `train`, `validation` or `test`."""
+        if self.job and self.job.training:
+            return self.job.channel(name)
+        return self.work / "data" / "processed" / name
+
+    def remedy(self, name: str) -> str:
+        """Say what to do where a window is missing."""
+        return f"Give the job an input `{name}`." if self.job else "Make it first: poe pipeline"
 
 
 def paths() -> Paths:
     """Return the folders of the repository that holds this package, or of the working folder."""
     repository = Path(__file__).parents[3]
-    return Paths(repository if (repository / "conf").is_dir() else Path.cwd())
+    root = repository if (repository / "conf").is_dir() else Path.cwd()
+    return Paths(root, sagemaker.current())
 
 
-def mend_locks() -> None:
-    """Remove what a killed run leaves of DVC's files, and the next one would stop at.
+Work = Callable[[Paths, Sequence[str]], None]
 
-    That is a `dvc.lock` that was cut off: what has run is in DVC's cache. One with the marks of a
-    merge is left to whoever merges. And a list of who reads and writes what that was cut off too,
-    or on which nobody is left, also where another process has the number of one.
+
+def run(work: Work) -> None:
+    """Run `work` with the command line's arguments; a user's mistake ends in one line.
+
+    In a job, whatever stops it is written where SageMaker looks for the reason.
     """
-    root = paths().root
-    lock, busy = root / "dvc.lock", root / ".dvc" / "tmp" / "rwlock"
-    if lock.exists() and not _whole(lock.read_text(encoding="utf-8")):
-        lock.unlink()
-        sys.stderr.write("dvc.lock was cut off while it was written: it is made anew\n")
-    if busy.exists() and not _held(busy.read_text(encoding="utf-8")):
-        busy.unlink()
-
-
-def _whole(text: str) -> bool:
-    """Whether DVC can read it, or it is for people to mend."""
-    if "<<<<<<<" in text:
-        return True
-    try:
-        for stage in yaml.safe_load(text)["stages"].values():
-            if None in [*stage.values(), *stage.get("params", {}).values()]:
-                return False
-    except (AttributeError, KeyError, TypeError, yaml.YAMLError):
-        return False
-    return text.endswith("\n")
-
-
-def _held(listed: str) -> bool:
-    try:
-        users = json.loads(listed)
-    except json.JSONDecodeError:
-        return False
-    found = [*users.get("write", {}).values()]
-    for readers in users.get("read", {}).values():
-        found += readers
-    return any(_runs(each["pid"], each["cmd"]) for each in found)
-
-
-def _runs(pid: int, command: str) -> bool:
-    processes = Path("/proc")
-    if not (processes / "self").exists():
-        return True  # DVC asks the system itself, for the number alone.
-    try:
-        words = (processes / str(pid) / "cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    # The first word may be a link, or Python with the name of a module.
-    return b" ".join(words).decode(errors="replace").strip().endswith(command.partition(" ")[2])
-
-
-def run(work: Callable[[Paths, Sequence[str]], None]) -> None:
-    """Run `work` with the command line's arguments; a user's mistake ends in one line."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     for name in ("alembic", "matplotlib", "mlflow", "skl2onnx"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    where = paths()
+    tell: Callable[[str], None] = where.job.failed if where.job else lambda _: None
+    if where.job:
+        signal.signal(signal.SIGTERM, _terminated)
     try:
-        work(paths(), sys.argv[1:])
+        work(where, sys.argv[1:])
     except ProjectError as error:
+        tell(str(error))
         sys.exit(f"error: {error}")
+    except _Terminated:
+        tell("stopped by SIGTERM; run again, it goes on from its last checkpoint if it has one")
+        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        tell(f"{type(error).__name__}: {error}")
+        raise
+
+
+class _Terminated(BaseException):
+    pass
+
+
+def _terminated(*_: Any) -> None:
+    raise _Terminated
+
+
+def _named(name: str) -> None:
+    # What fails while the module is imported is a failure of the job as well.
+    def work(where: Paths, arguments: Sequence[str]) -> None:
+        importlib.import_module(f".{name}", __package__).main(where, arguments)
+
+    run(work)
+
+
+def process() -> None:
+    """Run the console script `process`."""
+    _named("process")
+
+
+def train() -> None:
+    """Run the console script `train`."""
+    _named("train")
+
+
+def evaluate() -> None:
+    """Run the console script `evaluate`."""
+    _named("evaluate")
+
+
+def serve() -> None:
+    """Run the console script `serve`."""
+    _named("serve")

@@ -14,6 +14,7 @@ from ..preprocessing.ingest import read
 from ..schema import TARGET
 from ..training import baselines, metrics, plots, report
 from ..training.gate import Check, Interval, require_passed
+from . import sagemaker
 from .configure import configuration
 from .environment import Paths, run
 
@@ -28,12 +29,9 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     config = configuration(where, overrides)
     every = [*NUMERIC, *CATEGORICAL]
     few = config.evaluation.baseline_features
-    predictor = Predictor(where.models)
+    predictor = Predictor(sagemaker.unpacked(where.models))
     outputs = predictor.outputs
-    train, *frames = (
-        read(where.processed / f"{name}.parquet", "Make it first: poe pipeline")
-        for name in ("train", *WINDOWS)
-    )
+    train, *frames = (read(where.window(name), where.remedy(name)) for name in ("train", *WINDOWS))
     rivals = {
         FEW: baselines.linear(train, frames, few, outputs),
         FULL: baselines.linear(train, frames, every, outputs),

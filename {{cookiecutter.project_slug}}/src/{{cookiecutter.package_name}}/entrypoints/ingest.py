@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 def main(where: Paths, overrides: Sequence[str]) -> None:
     """Join the tables, check the contract, and stop where too many rows break it."""
     config = configuration(where, overrides)
-    checked = records(where.root / config.source, config.data)
+    if where.job:
+        where.job.require_whole_inputs()
+    checked = records(where.source(config.source), config.data, where.host)
     where.raw.mkdir(parents=True, exist_ok=True)
     checked.quarantined.write_parquet(where.raw / "quarantine.parquet")
     for rule, count in checked.counts.items():
@@ -34,10 +36,23 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     log.info("%d records valid, %d set aside", checked.valid.height, checked.quarantined.height)
 
 
-def records(source: Path, config: DataConfig) -> contract.Checked:
-    """Read the tables in a folder, join them and check every row."""
+def records(source: Path, config: DataConfig, part: tuple[int, int] = (0, 1)) -> contract.Checked:
+    """Read the tables in a folder, join them and check every row.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+    config : DataConfig
+    part : tuple of int
+        Which share of the rows is wanted, from 0, and of how many.
+
+    Returns
+    -------
+    contract.Checked
+    """
     others = [(join, ingest.read(source / join.table)) for join in config.joins]
-    joined = ingest.join(ingest.read(source / config.table), others)
+    position, parts = part
+    joined = ingest.join(ingest.read(source / config.table).gather_every(parts, position), others)
     tables = [config.table, *(join.table for join in config.joins)]
     return contract.check(joined, COLUMNS, text=any(name.endswith(".csv") for name in tables))
 

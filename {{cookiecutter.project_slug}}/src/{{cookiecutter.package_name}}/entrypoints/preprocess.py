@@ -28,9 +28,10 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     if dropped:
         log.info("%d records dropped: their outcome is unknown", dropped)
     kept = list(dict.fromkeys([config.data.split.column, *NUMERIC, *CATEGORICAL, TARGET]))
-    where.processed.mkdir(parents=True, exist_ok=True)
     for name, window in cut.items():
-        window.select(kept).write_parquet(where.processed / f"{name}.parquet")
+        folder = where.window(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        window.select(kept).write_parquet(folder / f"part-{where.host[0]}.parquet")
         mean = window[TARGET].to_numpy().mean()
         log.info("%s: %d rows, %s is %.3f on average", name, window.height, TARGET, mean)
 

@@ -5,15 +5,20 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import sagemaker
 from .environment import Paths, run
 
 
 def main(where: Paths, arguments: Sequence[str]) -> None:
     """Load the model and listen."""
     parser = argparse.ArgumentParser("serve", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=_port, default=8080, help="%(default)s; 0 takes a free one")
-    parser.add_argument("--model", type=Path, default=where.models, help="folder (%(default)s)")
+    # SageMaker mounts the model, and asks from outside of the container.
+    hosted = sagemaker.base() / "model"
+    host, folder = ("0.0.0.0", hosted) if hosted.is_dir() else ("127.0.0.1", where.models)  # noqa: S104
+    port = os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")
+    parser.add_argument("--host", default=host, help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=_port, default=port, help="%(default)s; 0 takes a free one")
+    parser.add_argument("--model", type=Path, default=folder, help="folder (%(default)s)")
     options = parser.parse_args(arguments)
     # Requests are small: handing them to other threads costs more than they could save. polars
     # reads this when it is imported.

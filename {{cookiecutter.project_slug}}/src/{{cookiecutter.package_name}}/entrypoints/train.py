@@ -1,9 +1,10 @@
 """Stage `train`: fit, export behind the parity gate, describe and track; or try other settings."""
 
+import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +14,13 @@ import polars as pl
 
 from .. import contract
 from ..config import combinations
+from ..errors import ConfigError
 from ..inference.predictor import METADATA_FILE, MODEL_FILE, load, score
 from ..preprocessing.features import CATEGORICAL, NUMERIC
-from ..preprocessing.ingest import read
+from ..preprocessing.ingest import files, read
 from ..schema import COLUMNS, TARGET
 from ..training import metrics, tracking
+from ..training.checkpoints import Checkpoints
 from ..training.export import to_onnx
 from ..training.gate import require_parity
 from ..training.model import fit, predict
@@ -28,7 +31,16 @@ log = logging.getLogger(__name__)
 
 
 def main(where: Paths, overrides: Sequence[str]) -> None:
-    """Train into `models/`; given overrides, try each combination and leave `models/` alone."""
+    """Train into `models/`; given overrides, try each combination and leave `models/` alone.
+
+    A job trains into its model folder, with its hyperparameters.
+    """
+    hosts = where.host[1]
+    if hosts > 1:
+        raise ConfigError(f"this model trains on one host, got {hosts}: set instance count to 1")
+    given = where.job.hyperparameters() if where.job else []
+    if len(combinations(given)) > 1:
+        raise ConfigError(f"{' '.join(given)}: a job trains one model; tuning jobs try several")
     runs = combinations(overrides)
     configurations = [configuration(where, values) for values in runs]
     if not overrides:
@@ -60,10 +72,13 @@ def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]
     ParityError
         When the exported model does not predict what the trained one predicts.
     """
-    files = [where.processed / "train.parquet", where.processed / "validation.parquet"]
-    frame, validation = (read(path, "Make it first: poe pipeline") for path in files)
+    wanted = [(where.window(name), where.remedy(name)) for name in ("train", "validation")]
+    frame, validation = (read(*each) for each in wanted)
+    source = tracking.provenance(where.root, [path for each in wanted for path in files(*each)])
     log.info("training on %d rows", frame.height)
-    model = fit(frame, validation, config.model, config.seed)
+    kept = where.job.checkpoints if where.job else None
+    checkpoints = Checkpoints(kept, identity(config, source))
+    model = fit(frame, validation, config.model, config.seed, checkpoints)
     exported = to_onnx(model)
     scores = score(load(exported), validation)
     tolerance = config.evaluation.parity_tolerance
@@ -82,7 +97,7 @@ def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]
         "seed": config.seed,
         "hyperparameters": config.model.model_dump(),
         "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        **tracking.provenance(where.root, files),
+        **source,
         "reference": tracking.reference(frame),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,8 +105,15 @@ def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]
     (folder / METADATA_FILE).write_text(json.dumps(metadata, indent=2), encoding="utf-8")
     tags = {"data_sha256": metadata["data_sha256"], "git_commit": str(metadata["git_commit"])}
     parameters = config.model.model_dump() | {"seed": config.seed}
-    tracking.record(config.tracking, where.root, parameters, measured, tags, folder)
+    tracking.record(config.tracking, where.work, parameters, measured, tags, folder)
     return measured
+
+
+def identity(config: Configuration, source: Mapping[str, Any]) -> str:
+    """Hash what the trained model depends on."""
+    package = tracking.digest(Path(__file__).parents[1].rglob("*.py"))
+    found = [config.model_dump(mode="json"), source, package]
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def _window(frame: pl.DataFrame, column: str) -> dict[str, Any]:

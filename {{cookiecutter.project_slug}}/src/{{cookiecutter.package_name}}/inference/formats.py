@@ -61,16 +61,20 @@ class RequestError(Exception):
 Write = Callable[[list[Prediction]], bytes]
 
 
-class _Instances(msgspec.Struct, forbid_unknown_fields=True):
+class Instances(msgspec.Struct, forbid_unknown_fields=True):
+    """A JSON request."""
+
     instances: list[Record]
 
 
-class _Predictions(msgspec.Struct):
+class Predictions(msgspec.Struct):
+    """The answer to one."""
+
     predictions: list[Prediction]
 
 
 _encoder = msgspec.json.Encoder()
-_instances = msgspec.json.Decoder(_Instances)
+_instances = msgspec.json.Decoder(Instances)
 _line = msgspec.json.Decoder(Record)
 
 
@@ -163,7 +167,7 @@ def encode(problem: Problem) -> bytes:
 
 
 def _write_json(predictions: list[Prediction]) -> bytes:
-    return _encoder.encode(_Predictions(predictions))
+    return _encoder.encode(Predictions(predictions))
 
 
 def _write_csv(predictions: list[Prediction]) -> bytes:

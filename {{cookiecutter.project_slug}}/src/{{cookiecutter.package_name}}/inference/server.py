@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import ProjectError
 from .formats import FORMATS, Format, Problem, RequestError, encode
+from .openapi import description
 from .predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -134,6 +135,7 @@ def create_app(predictor: Predictor) -> ASGIApp:
     routes = Starlette(
         routes=[
             Route("/ping", _ping, methods=["GET"]),
+            Route("/openapi.json", _description, methods=["GET"]),
             Route("/invocations", invocations, methods=["POST"]),
         ],
         exception_handlers={HTTPException: _not_routed},
@@ -217,6 +219,10 @@ def serve(folder: Path, host: str, port: int) -> None:
 
 async def _ping(_: Request) -> Response:
     return Response(b'{"status":"ok"}', media_type="application/json")
+
+
+async def _description(_: Request) -> Response:
+    return Response(description(), media_type="application/json")
 
 
 async def _not_routed(_: Request, error: Any) -> Response:

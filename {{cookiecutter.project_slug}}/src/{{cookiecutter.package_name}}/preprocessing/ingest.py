@@ -8,13 +8,47 @@ import polars as pl
 from ..config import Join
 from ..errors import ContractError
 
+SUFFIXES = (".parquet", ".csv")
+CHECK = "Check `source` and `data` in conf/."
 
-def read(path: Path, remedy: str = "Check `source` and `data` in conf/.") -> pl.DataFrame:
-    """Read a table from a parquet or CSV file.
+
+def files(path: Path, remedy: str = CHECK) -> list[Path]:
+    """Find the files of a table.
 
     Parameters
     ----------
     path : pathlib.Path
+        A parquet or CSV file, or a folder with such files, also in folders of its own.
+    remedy : str
+        What to do where there is none.
+
+    Returns
+    -------
+    list of pathlib.Path
+        In the order of their names.
+
+    Raises
+    ------
+    ContractError
+        When there is no file.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ContractError(f"{path}: no such file. {remedy}")
+    found = sorted(each for each in path.rglob("*") if each.suffix in SUFFIXES and each.is_file())
+    if not found:
+        raise ContractError(f"{path}: no {' or '.join(SUFFIXES)} file in this folder. {remedy}")
+    return found
+
+
+def read(path: Path, remedy: str = CHECK) -> pl.DataFrame:
+    """Read a table from all its files.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        As `files` takes it.
     remedy : str
         What to do where there is no such file.
 
@@ -26,10 +60,26 @@ def read(path: Path, remedy: str = "Check `source` and `data` in conf/.") -> pl.
     Raises
     ------
     ContractError
-        When the file is missing or cannot be read.
+        When a file is missing, cannot be read, or has other columns than the one before it.
     """
-    if not path.is_file():
-        raise ContractError(f"{path}: no such file. {remedy}")
+    first, *others = files(path, remedy)
+    table = _read(first)
+    for each in others:
+        part = _read(each)
+        if part.schema != table.schema:
+            raise ContractError(
+                f"{each}: has the columns {_listed(part)}, expected those of {first.name}: "
+                f"{_listed(table)}. Write all files of a table alike."
+            )
+        table = table.vstack(part)
+    return table
+
+
+def _listed(table: pl.DataFrame) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in table.schema.items())
+
+
+def _read(path: Path) -> pl.DataFrame:
     try:
         return (
             pl.read_csv(path, infer_schema=False)

@@ -51,8 +51,8 @@ def provenance(root: Path, data: Iterable[Path]) -> dict[str, Any]:
     Returns
     -------
     dict
-        `git_commit` (None outside a repository), `git_clean`, `data_sha256`, `lock_sha256` and
-        `libraries`, the version of each dependency that `pyproject.toml` names.
+        `git_commit` (None outside a repository and its images), `git_clean`, `data_sha256`,
+        `lock_sha256` and `libraries`, the version of each dependency that `pyproject.toml` names.
     """
     lock = root / "poetry.lock"
     commit = _git(root, "rev-parse", "HEAD")
@@ -60,9 +60,14 @@ def provenance(root: Path, data: Iterable[Path]) -> dict[str, Any]:
     own = [":!dvc.lock", ":!reports"]
     changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *own)
     new = _git(root, "ls-files", "--others", "--exclude-standard", "--", "src", "conf")
+    clean = commit is not None and changes == new == ""
+    if commit is None and (image := os.environ.get("GIT_COMMIT")):
+        # An image says what it was built from, with `-dirty` where no commit holds all of it.
+        commit, _, dirty = image.partition("-")
+        clean = not dirty
     return {
         "git_commit": commit,
-        "git_clean": commit is not None and changes == new == "",
+        "git_clean": clean,
         "data_sha256": digest(data),
         "lock_sha256": digest([lock]) if lock.is_file() else None,
         "libraries": _libraries(root / "pyproject.toml"),
@@ -135,6 +140,7 @@ def record(
     try:
         if local:
             database = root / tracking.uri.removeprefix("sqlite:///")
+            database.parent.mkdir(parents=True, exist_ok=True)
             uri = f"sqlite:///{database.as_posix()}"
             _create(database, tracking.experiment, location)
         client = MlflowClient(uri)

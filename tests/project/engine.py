@@ -1,0 +1,47 @@
+"""A container engine, and an image to build on where no registry of images is in reach."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import filelock
+
+from tests.project import debian
+
+BASE = "ml-ready-base"
+NONE = (
+    "no container engine answers: install and start Docker, or let .ci/run do it "
+    "(as root, with Debian's docker.io)"
+)
+
+
+class NoEngineError(Exception):
+    """Why no container can run here."""
+
+
+def require() -> None:
+    """Stop where there is no engine."""
+    asked = ["docker", "info"]
+    if not shutil.which("docker") or subprocess.run(asked, capture_output=True).returncode:
+        raise NoEngineError(NONE)
+
+
+def options(shared: Path) -> str:
+    """Return what builds an image of a project on this machine, for the variable IMAGE_OPTIONS.
+
+    Parameters
+    ----------
+    shared : pathlib.Path
+        A folder of all processes that run the tests.
+    """
+    require()
+    try:
+        root = debian.root("trixie")
+    except debian.NoDebianError:
+        return ""  # A machine on which people work reaches the registry of images.
+    with filelock.FileLock(shared / "base-image"):
+        if not subprocess.check_output(["docker", "images", "--quiet", BASE]):
+            packed = ["tar", "--directory", str(root), "--create", "--exclude=./tmp/*", "."]
+            with subprocess.Popen(packed, stdout=subprocess.PIPE) as tar:
+                subprocess.run(["docker", "import", "-", BASE], stdin=tar.stdout, check=True)
+    return f"--network host --build-arg BASE_IMAGE={BASE}"

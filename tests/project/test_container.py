@@ -1,0 +1,288 @@
+"""The images of a project: what they hold, what they do not, and what a change makes anew."""
+
+import asyncio
+import http.client
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import polars as pl
+import pytest
+
+from tests.project import engine, readme
+from tests.project.conftest import Project
+
+LIMIT = 350e6  # bytes that the serving image may add to its base
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.check_output(["docker", *arguments], text=True).strip()
+
+
+@pytest.fixture(scope="module")
+def built(_trained: Project) -> Iterator[Project]:
+    """A committed project with a model and both images, which are removed at the end."""
+    try:
+        engine.require()
+    except engine.NoEngineError as reason:
+        pytest.skip(str(reason))
+    _trained.does("poe image")
+    yield _trained
+    docker("rmi", "--force", *(f"{_trained.root.name}-{target}" for target in ("train", "serve")))
+
+
+@contextmanager
+def served(project: Project, *options: str) -> Iterator[tuple[str, int]]:
+    """Run the server on the project's model; where it is reached, and its process."""
+    models = f"{project.root / 'models'}:/opt/ml/model:ro"
+    command = ["run", "--detach", "--rm", "--read-only", "--volume", models, *options]
+    name = docker(*command, f"{project.root.name}-serve", "serve")
+    try:
+        found = json.loads(docker("inspect", name))[0]
+        url = f"http://{found['NetworkSettings']['IPAddress']}:8080"
+        end = time.monotonic() + 60
+        while not readme.answers(f"{url}/ping"):
+            assert time.monotonic() < end, docker("logs", name)
+            time.sleep(0.02)
+        yield url, found["State"]["Pid"]
+    finally:
+        docker("rm", "--force", name)
+
+
+def layers(name: str) -> Iterator[tuple[str, bytes]]:
+    """Yield each file of each layer of an image, and its settings and history."""
+    saved = subprocess.check_output(["docker", "save", name])
+    with tarfile.open(fileobj=io.BytesIO(saved)) as image:
+        for part in image.getmembers():
+            content = image.extractfile(part)
+            if content is None:
+                continue
+            if part.name.endswith(".tar"):
+                with tarfile.open(fileobj=content) as layer:
+                    for file in layer.getmembers():
+                        if file.isfile():
+                            yield file.name, layer.extractfile(file).read()  # type: ignore[union-attr]
+            else:
+                yield part.name, content.read()
+
+
+def address(project: Project) -> str:
+    """The package index of this machine, as the build got it."""
+    said = project.does(
+        'python3 -c \'import runpy; print(runpy.run_path("bootstrap.py")["environment"]()'
+        '["POETRY_PYPI_MIRROR_URL"])\'',
+        activated=False,
+    )
+    return str(urlsplit(said.split()[-1]).netloc)
+
+
+def holds(name: str, text: bytes) -> list[str]:
+    return [path for path, content in layers(name) if text in content]
+
+
+@pytest.mark.parametrize("target", ["train", "serve"])
+def test_no_layer_holds_the_package_index_or_a_certificate(built: Project, target: str) -> None:
+    name = f"{built.root.name}-{target}"
+    index = address(built).encode()
+    own = [path for path in holds(name, index) if not path.startswith(("usr/", "etc/", "var/"))]
+    if index not in (b"pypi.org",):
+        assert own == []
+    assert not any("run/secrets" in path for path, _ in layers(name))
+    assert "[global]" not in docker("history", "--no-trunc", name)
+
+
+def test_a_layer_that_holds_it_is_found(built: Project, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {built.root.name}-serve\nUSER 0\nRUN echo https://index.example > /app/pip.conf\n"
+    )
+    docker("build", "--quiet", "--tag", "ml-ready-leak", str(tmp_path))
+    try:
+        assert holds("ml-ready-leak", b"index.example/") == []
+        found = holds("ml-ready-leak", b"index.example")
+        assert "app/pip.conf" in found
+    finally:
+        docker("rmi", "--force", "ml-ready-leak")
+
+
+def test_the_serving_image_is_small(built: Project) -> None:
+    sizes = [
+        int(docker("inspect", "--format", "{{ .Size }}", name))
+        for name in (f"{built.root.name}-serve", base(built))
+    ]
+    assert sizes[0] - sizes[1] <= LIMIT
+
+
+def base(project: Project) -> str:
+    """The image that both are built on."""
+    found = re.search(r"BASE_IMAGE=(\S+)", project.environment.get("IMAGE_OPTIONS", ""))
+    default = re.search(
+        r"^ARG BASE_IMAGE=(\S+)", (project.root / "container/Dockerfile").read_text()
+    )
+    chosen = found or default
+    assert chosen
+    return chosen[1]
+
+
+def test_an_image_says_what_it_was_built_from(built: Project) -> None:
+    commit = built.does("git rev-parse HEAD").strip()
+    lock = built.does("sha256sum poetry.lock").split()[0]
+    for target in ("train", "serve"):
+        labels = json.loads(
+            docker(
+                "inspect", "--format", "{{ json .Config.Labels }}", f"{built.root.name}-{target}"
+            )
+        )
+        assert labels["org.opencontainers.image.revision"] == commit
+        assert labels["poetry.lock.sha256"] == lock
+
+
+def test_a_change_of_code_installs_nothing_and_is_no_commit(built: Project) -> None:
+    code = next((built.root / "src").glob("*/prediction.py"))
+    before = code.read_text()
+    try:
+        code.write_text(f"{before}\nCHANGED = True\n")
+        said = built.does("poe image serve")
+        assert "Installing" not in said
+        assert re.search(r"serve-packages(?:.*\n){1,3}.*CACHED", said), said
+        label = '{{ index .Config.Labels "org.opencontainers.image.revision" }}'
+        name = f"{built.root.name}-serve"
+        assert docker("inspect", "--format", label, name).endswith("-dirty")
+        run = ["docker", "run", "--rm", name, "grep", "-r", "CHANGED", "/app/src"]
+        assert "prediction.py" in subprocess.check_output(run, text=True)
+    finally:
+        code.write_text(before)
+    assert "CACHED" in built.does("poe image serve")
+
+
+def test_an_image_holds_what_it_needs_and_nothing_else(built: Project) -> None:
+    (built.root / ".env").write_text("TOKEN=x\n")
+    (built.root / "src" / "notes.txt").write_text("x\n")
+    found = {
+        target: docker("run", "--rm", f"{built.root.name}-{target}", "ls", "-A", "/app").split()
+        for target in ("train", "serve")
+    }
+    assert found == {
+        "train": [".venv", "conf", "poetry.lock", "pyproject.toml", "src"],
+        "serve": [".venv", "src"],
+    }
+
+
+def test_without_an_engine_one_line_says_what_to_do(fresh: Project) -> None:
+    said = fresh.refuses("poe image serve", DOCKER_HOST="unix:///nowhere/docker.sock")
+    assert "error:" in said.splitlines()[-1]
+    assert "poe image nothing" not in said
+    said = fresh.refuses("poe image nothing")
+    assert "nothing: no such target, expected train or serve" in said
+
+
+REQUESTS = 100_000
+GROWTH = 8.0  # MB
+
+
+async def asked(url: str, body: bytes, count: int) -> None:
+    """Send a request so many times, over many connections."""
+    host, port = urlsplit(url).hostname, urlsplit(url).port
+    head = "POST /invocations HTTP/1.1\r\nhost: server\r\ncontent-type: application/json\r\n"
+    request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+    async def ask(times: int) -> None:
+        reader, writer = await asyncio.open_connection(host, port)
+        for _ in range(times):
+            writer.write(request)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200 "), answer
+            length = int(re.findall(rb"content-length: (\d+)", answer)[0])
+            await reader.readexactly(length)
+        writer.close()
+
+    await asyncio.gather(*(ask(count // 64) for _ in range(64)))
+
+
+def growth(project: Project, *options: str) -> float:
+    """By how many MB the server grows over the requests, once it is warm."""
+    records = pl.read_parquet(project.root / "data/raw/records.parquet").head(1)
+    with served(project, *options) as (url, process):
+        fields = httpx.get(f"{url}/openapi.json").json()["components"]["schemas"]["Record"]
+        row = json.loads(records.select(list(fields["properties"])).write_json())
+        body = json.dumps({"instances": row}).encode()
+        sizes = []
+        for count in (REQUESTS // 5, REQUESTS):
+            asyncio.run(asked(url, body, count))
+            status = Path(f"/proc/{process}/status").read_text()
+            sizes.append(int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024)
+    return sizes[1] - sizes[0]
+
+
+def test_the_server_does_not_grow_over_a_hundred_thousand_requests(built: Project) -> None:
+    assert growth(built) < GROWTH
+
+
+def changed(project: Project, name: str, text: str, by: str, folder: Path) -> list[str]:
+    """What runs the server with another text in one of its files."""
+    source = shutil.copytree(project.root / "src", folder / "src")
+    (file,) = source.glob(f"*/inference/{name}")
+    assert text in file.read_text()
+    file.write_text(file.read_text().replace(text, by))
+    return ["--volume", f"{source}:/app/src:ro"]
+
+
+def test_a_server_that_keeps_what_it_is_sent_is_found(built: Project, tmp_path: Path) -> None:
+    source = shutil.copytree(built.root / "src", tmp_path / "src")
+    (server,) = source.glob("*/inference/server.py")
+    text = server.read_text()
+    line = "            body = await _body(headers, receive)\n"
+    assert line in text
+    server.write_text(
+        text.replace(line, f"{line}            KEPT.append(body)\n") + "\nKEPT = []\n"
+    )
+    assert growth(built, "--volume", f"{source}:/app/src:ro") > GROWTH
+
+
+def test_a_body_that_does_not_arrive_is_given_up_in_time_and_holds_up_nobody(
+    built: Project,
+) -> None:
+    with served(built) as (url, _):
+        host, port = urlsplit(url).hostname, urlsplit(url).port
+        assert host is not None
+        waiting = [http.client.HTTPConnection(host, port, timeout=60) for _ in range(100)]
+        for connection in waiting:
+            connection.putrequest("POST", "/invocations")
+            connection.putheader("content-type", "application/json")
+            connection.putheader("content-length", "1000")
+            connection.endheaders(b"{")
+        begun = time.monotonic()
+        assert httpx.get(f"{url}/ping").status_code == 200
+        assert {connection.getresponse().status for connection in waiting} == {408}
+        assert time.monotonic() - begun < 60
+
+
+def described(project: Project, *options: str) -> subprocess.CompletedProcess[str]:
+    """Hold the server against its OpenAPI description."""
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", "--no-color"]
+    # A contract says more than a schema can: which texts are dates.
+    command += ["--exclude-checks", "positive_data_acceptance"]
+    with served(project, *options) as (url, _):
+        command += ["--url", url, "--max-examples", "200", "--seed", "1", f"{url}/openapi.json"]
+        return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_server_answers_as_it_is_described(built: Project) -> None:
+    done = described(built)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_server_that_answers_otherwise_is_found(built: Project, tmp_path: Path) -> None:
+    source = changed(built, "formats.py", "RequestError(422,", "RequestError(418,", tmp_path)
+    done = described(built, *source)
+    assert done.returncode == 1
+    assert "418" in done.stdout

@@ -1,0 +1,127 @@
+"""Build the images of `container/Dockerfile`."""
+
+import argparse
+import hashlib
+import os
+import runpy
+import shlex
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+ROOT = Path(__file__).parents[3]
+TARGETS = ("train", "serve")
+# What an image is made of; see .dockerignore.
+SOURCES = ("bootstrap.py", "conf", "container", "poetry.lock", "pyproject.toml", "src")
+
+
+def main() -> None:
+    """Build what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        "image",
+        description=__doc__,
+        epilog="Further arguments, and those in the variable IMAGE_OPTIONS, go to `docker build`, "
+        "such as --build-arg BASE_IMAGE=…",
+    )
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="train, serve (both)")
+    options, further = parser.parse_known_args()
+    if unknown := set(options.targets) - {*TARGETS}:
+        parser.error(f"{', '.join(unknown)}: no such target, expected {' or '.join(TARGETS)}")
+    for target in options.targets or TARGETS:
+        build(target, [*shlex.split(os.environ.get("IMAGE_OPTIONS", "")), *further])
+
+
+def build(target: str, arguments: list[str]) -> str:
+    """Build one image.
+
+    Parameters
+    ----------
+    target : str
+        `train` or `serve`.
+    arguments : list of str
+        For `docker build`.
+
+    Returns
+    -------
+    str
+        Its name.
+    """
+    name = f"{project()}-{target}"
+    lock = hashlib.sha256((ROOT / "poetry.lock").read_bytes()).hexdigest()
+    with secrets() as given:
+        command = ["docker", "build", "--file", "container/Dockerfile", "--target", target]
+        command += ["--tag", name, *given, "--build-arg", f"LOCK_SHA256={lock}"]
+        command += ["--build-arg", f"GIT_COMMIT={commit()}", *arguments, "."]
+        try:
+            environment = os.environ | {"DOCKER_BUILDKIT": "1"}
+            done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+        except FileNotFoundError:
+            sys.exit("error: there is no `docker` on the PATH: install Docker, or Podman with it")
+    if done.returncode:
+        sys.exit(f"error: {name} is not built: mend what is said above")
+    sys.stdout.write(f"{name} is built\n")
+    return name
+
+
+def project() -> str:
+    """Return the name of the project."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(settings["project"]["name"])
+
+
+def commit() -> str:
+    """Return the commit that an image is built from, with `-dirty` where that is not all of it."""
+    found, state = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", *SOURCES)
+    return f"{found}-dirty" if found and state else found
+
+
+@contextmanager
+def secrets() -> Iterator[list[str]]:
+    """Hand the package index and the certificates of this machine to a build, not to its layers.
+
+    Yields
+    ------
+    list of str
+        Arguments for `docker build`.
+    """
+    bootstrap = runpy.run_path(str(ROOT / "bootstrap.py"))
+    try:
+        bootstrap["ensure_poetry"](verbose=False)
+        environment = bootstrap["environment"]()
+    except bootstrap["BootstrapError"] as error:
+        sys.exit(f"error: {error}")
+    index = urlsplit(environment["POETRY_PYPI_MIRROR_URL"])
+    user, password = (
+        quote(environment.get(f"POETRY_HTTP_BASIC_PYPI_{name}", ""), safe="")
+        for name in ("USERNAME", "PASSWORD")
+    )
+    if user:
+        index = index._replace(netloc=f"{user}:{password}@{index.netloc}")
+    lines = ["[global]", f"index-url = {index.geturl()}"]
+    arguments = []
+    if bundle := environment.get("REQUESTS_CA_BUNDLE"):
+        lines.append("cert = /run/secrets/ca")
+        arguments += ["--secret", f"id=ca,src={bundle}"]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder, "pip.conf")
+        settings.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        yield ["--secret", f"id=pip,src={settings}", *arguments]
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The images as SageMaker runs them: jobs in one, a server in the other, nothing else in either."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from {{ cookiecutter.package_name }}.deployment import image
+from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
+from {{ cookiecutter.package_name }}.entrypoints.environment import paths
+from {{ cookiecutter.package_name }}.inference.predictor import Predictor
+from {{ cookiecutter.package_name }}.preprocessing.ingest import read
+
+WINDOWS = ("train", "validation", "test")
+
+
+def run(name: str, base: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a container on a folder in place of `/opt/ml`."""
+    container = ["docker", "run", "--rm", "--volume", f"{base}:/opt/ml"]
+    return subprocess.run([*container, name, *command], capture_output=True, text=True, check=False)
+
+
+def write(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def training(base: Path, windows: Mapping[str, pl.DataFrame], **hyperparameters: str) -> Path:
+    """Make a folder as a training job finds it."""
+    settings = {name.replace("__", "."): value for name, value in hyperparameters.items()}
+    write(base / "input" / "config" / "hyperparameters.json", settings)
+    for name in ("train", "validation"):
+        (base / "input" / "data" / name).mkdir(parents=True)
+        windows[name].write_parquet(base / "input" / "data" / name / "part-0.parquet")
+    return base
+
+
+def test_jobs_make_a_model_of_source_tables(
+    images: Callable[[str], str], config: Configuration, folder: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "process" / "processing"
+    (tmp_path / "process" / "config").mkdir(parents=True)
+    shutil.copytree(paths().root / config.source, work / "source")
+    done = run(images("train"), tmp_path / "process", "process")
+    assert done.returncode == 0, done.stderr
+    windows = {name: read(work / "data" / "processed" / name) for name in WINDOWS}
+
+    done = run(images("train"), training(tmp_path / "train", windows))
+    assert done.returncode == 0, done.stderr
+    trained = Predictor(tmp_path / "train" / "model")
+    scores = trained.score(windows["test"])
+    assert np.allclose(scores, Predictor(folder).score(windows["test"]), atol=1e-4)
+    assert (trained.metadata["git_commit"] or "") + trained.metadata["lock_sha256"]
+
+    shutil.copytree(tmp_path / "train" / "model", work / "models")
+    done = run(images("train"), tmp_path / "process", "evaluate")
+    assert done.returncode == 0, done.stderr
+    assert (work / "reports" / "index.html").is_file()
+
+
+def test_a_job_that_fails_says_why_where_sagemaker_looks(
+    images: Callable[[str], str], windows: dict[str, pl.DataFrame], tmp_path: Path
+) -> None:
+    done = run(images("train"), training(tmp_path, windows, depth="3"), "train")
+    assert done.returncode == 1
+    said = (tmp_path / "output" / "failure").read_text(encoding="utf-8")
+    assert said.startswith("depth=3: no such key")
+    assert done.stderr == f"error: {said}\n"
+
+
+def test_a_training_hears_sigterm_though_it_is_the_first_process(
+    images: Callable[[str], str], windows: dict[str, pl.DataFrame], tmp_path: Path
+) -> None:
+    training(tmp_path, windows, model__learning_rate="0.002")
+    (tmp_path / "checkpoints").mkdir()
+    name = uuid.uuid4().hex
+    command = ["docker", "run", "--rm", "--name", name, "--volume", f"{tmp_path}:/opt/ml"]
+    with subprocess.Popen([*command, images("train"), "train"], stderr=subprocess.PIPE) as started:
+        while started.poll() is None and not any((tmp_path / "checkpoints").iterdir()):
+            time.sleep(0.01)
+        subprocess.run(["docker", "kill", "--signal", "TERM", name], check=True)
+        assert started.wait(60) == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM" in (tmp_path / "output" / "failure").read_text(encoding="utf-8")
+
+
+def test_a_missing_or_broken_model_ends_the_server_with_the_reason(
+    images: Callable[[str], str], folder: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "ml"
+    (base / "model").mkdir(parents=True)
+    done = run(images("serve"), base, "serve")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: /opt/ml/model/metadata.json: not readable")
+    shutil.copytree(folder, base / "model", dirs_exist_ok=True)
+    (base / "model" / "model.onnx").write_bytes(b"cut off")
+    done = run(images("serve"), base, "serve")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: /opt/ml/model/model.onnx: not a model")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_server_is_nobody_and_holds_no_training_library(
+    images: Callable[[str], str], tmp_path: Path
+) -> None:
+    wanted = (
+        "import importlib.metadata as m, os; "
+        "print(os.getuid(), *(found.name for found in m.distributions()))"
+    )
+    user, *found = run(images("serve"), tmp_path, "python3", "-c", wanted).stdout.lower().split()
+    assert user != "0"
+    assert {"onnxruntime", "polars", "starlette", image.project()} <= {*found}
+    assert not {*found} & {"scikit-learn", "mlflow-skinny", "pandas", "boto3"}
+    user, *found = run(images("train"), tmp_path, "python3", "-c", wanted).stdout.lower().split()
+    assert "scikit-learn" in found
+    assert not {*found} & {"pytest", "ruff", "dvc", "boto3"}

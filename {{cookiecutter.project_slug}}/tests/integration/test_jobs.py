@@ -1,0 +1,292 @@
+"""Jobs: the entrypoints under a folder as SageMaker mounts it, with what it writes there."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from {{ cookiecutter.package_name }}.entrypoints import (
+    environment,
+    evaluate,
+    process,
+    sagemaker,
+    train,
+)
+from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
+from {{ cookiecutter.package_name }}.entrypoints.environment import Paths, paths
+from {{ cookiecutter.package_name }}.errors import ConfigError, ContractError, ModelError
+from {{ cookiecutter.package_name }}.preprocessing.ingest import read
+
+WINDOWS = ("train", "validation", "test")
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in place of `/opt/ml`."""
+    for name in ("SM_HPS", "SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR", "SM_CHANNEL_TRAIN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def processing(
+    base: Path, config: Configuration, host: int = 0, hosts: int = 1, kind: str = "FullyReplicated"
+) -> Paths:
+    """What a processing job finds on one of its hosts."""
+    write(base / "config" / "resourceconfig.json", resources(host, hosts))
+    given = {"InputName": "source", "S3Input": {"S3DataDistributionType": kind}}
+    write(base / "config" / "processingjobconfig.json", {"ProcessingInputs": [given]})
+    if not (base / "processing").exists():
+        shutil.copytree(paths().root / config.source, base / "processing" / "source")
+    return paths()
+
+
+def training(
+    base: Path, windows: Mapping[str, pl.DataFrame], hosts: int = 1, **hyperparameters: str
+) -> Paths:
+    """What a training job finds; `__` in a name stands for a dot."""
+    settings = {name.replace("__", "."): value for name, value in hyperparameters.items()}
+    write(base / "input" / "config" / "hyperparameters.json", settings)
+    write(base / "input" / "config" / "resourceconfig.json", resources(0, hosts))
+    for name in ("train", "validation"):
+        folder = base / "input" / "data" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        windows[name].write_parquet(folder / "part-0.parquet")
+    return paths()
+
+
+def resources(host: int, hosts: int) -> dict[str, Any]:
+    names = [f"algo-{number + 1}" for number in range(hosts)]
+    return {"current_host": names[host], "hosts": names, "network_interface_name": "eth0"}
+
+
+def write(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def failure(base: Path, work: environment.Work, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run what has to fail as a job, and return what SageMaker would show."""
+    monkeypatch.setattr("sys.argv", ["job"])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises((SystemExit, RuntimeError)) as caught:
+            environment.run(work)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if isinstance(caught.value, SystemExit):
+        assert caught.value.code not in (0, None)
+    text = (base / "output" / "failure").read_text(encoding="utf-8")
+    assert text.count("\n") == 0
+    return text
+
+
+def test_hosts_share_the_rows_and_lose_none(
+    base: Path, config: Configuration, windows: dict[str, pl.DataFrame]
+) -> None:
+    alone = base / "alone"
+    process.main(processing(base, config), [])
+    shutil.copytree(base / "processing" / "data" / "processed", alone)
+    shutil.rmtree(base / "processing" / "data")
+    sizes = []
+    for host in range(3):
+        where = processing(base, config, host, hosts=3)
+        process.main(where, [])
+        sizes.append(read(where.window("train") / f"part-{host}.parquet").height)
+    assert max(sizes) - min(sizes) < min(sizes)
+    assert len(list((base / "processing" / "data" / "raw").rglob("contract.json"))) == 3
+    for name in WINDOWS:
+        together = read(where.window(name))
+        assert together.height == windows[name].height
+        assert together.sort(pl.all()).equals(read(alone / name).sort(pl.all()))
+
+
+def test_an_input_dealt_out_by_sagemaker_is_refused(base: Path, config: Configuration) -> None:
+    where = processing(base, config, hosts=2, kind="ShardedByS3Key")
+    with pytest.raises(ConfigError, match="input source: .* expected FullyReplicated"):
+        process.main(where, [])
+    assert not (base / "processing" / "data").exists()
+
+
+def test_a_model_is_the_same_from_one_file_and_from_many(
+    base: Path, windows: dict[str, pl.DataFrame], config: Configuration
+) -> None:
+    train.main(training(base, windows, seed="7", sagemaker_program="train.py"), [])
+    model = (base / "model" / "model.onnx").read_bytes()
+    metadata = json.loads((base / "model" / "metadata.json").read_text(encoding="utf-8"))
+    assert metadata["seed"] == 7
+    assert metadata["window"]["rows"] == windows["train"].height
+    assert (base / "output" / "data" / "mlflow.db").is_file()
+
+    channel = base / "input" / "data" / "train"
+    (channel / "part-0.parquet").unlink()
+    (channel / "2013" / "deeper").mkdir(parents=True)
+    third = windows["train"].height // 3
+    windows["train"][:third].write_parquet(channel / "2013" / "a.parquet")
+    windows["train"][third:].write_parquet(channel / "2013" / "deeper" / "b.parquet")
+    (channel / "_SUCCESS").touch()
+    train.main(paths(), [])
+    assert (base / "model" / "model.onnx").read_bytes() == model
+
+
+def test_variables_count_before_files(
+    base: Path,
+    windows: dict[str, pl.DataFrame],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    training(base, windows, seed="1")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shutil.move(base / "input" / "data" / "train", elsewhere / "train")
+    monkeypatch.setenv("SM_HPS", '{"seed": 2}')
+    monkeypatch.setenv("SM_CHANNEL_TRAIN", str(elsewhere / "train"))
+    monkeypatch.setenv("SM_MODEL_DIR", str(elsewhere / "model"))
+    train.main(paths(), [])
+    metadata = json.loads((elsewhere / "model" / "metadata.json").read_text(encoding="utf-8"))
+    assert metadata["seed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "hosts", "said"),
+    [
+        ({"depth": "3"}, 1, "depth=3: no such key; the configuration has data, evaluation"),
+        ({"seed": "many"}, 1, "seed=many: input should be a valid integer"),
+        ({"model__learning_rate": "-1"}, 1, "model.learning_rate=-1"),
+        ({"seed": "1,2"}, 1, "seed=1,2: a job trains one model"),
+        ({}, 2, "this model trains on one host, got 2"),
+    ],
+)
+def test_a_bad_job_fails_at_once_in_one_line(
+    base: Path,
+    windows: dict[str, pl.DataFrame],
+    monkeypatch: pytest.MonkeyPatch,
+    hyperparameters: dict[str, str],
+    hosts: int,
+    said: str,
+) -> None:
+    training(base, windows, hosts, **hyperparameters)
+    assert failure(base, train.main, monkeypatch).startswith(said)
+    assert not (base / "model").exists()
+
+
+@pytest.mark.parametrize("name", ["hyperparameters", "resourceconfig"])
+@pytest.mark.parametrize("text", ["{", "[]", '{"hosts": 3}'])
+def test_settings_of_another_shape_are_named(
+    base: Path,
+    windows: dict[str, pl.DataFrame],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    text: str,
+) -> None:
+    training(base, windows)
+    (base / "input" / "config" / f"{name}.json").write_text(text, encoding="utf-8")
+    said = failure(base, train.main, monkeypatch)
+    assert name in said or said.startswith("hosts=3: no such key")
+
+
+def test_an_empty_channel_and_a_missing_one_are_named(
+    base: Path, windows: dict[str, pl.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training(base, windows)
+    (base / "input" / "data" / "validation" / "part-0.parquet").unlink()
+    assert "Give the job an input `validation`" in failure(base, train.main, monkeypatch)
+    shutil.rmtree(base / "input" / "data" / "train")
+    assert "Give the job an input `train`" in failure(base, train.main, monkeypatch)
+
+
+def test_files_of_other_columns_are_named(
+    base: Path, windows: dict[str, pl.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training(base, windows)
+    other = base / "input" / "data" / "train" / "part-1.parquet"
+    windows["train"].drop(windows["train"].columns[0]).write_parquet(other)
+    assert "part-1.parquet: has the columns" in failure(base, train.main, monkeypatch)
+
+
+def test_whatever_stops_a_job_is_told(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(where: Paths, arguments: Sequence[str]) -> None:
+        raise RuntimeError("something\nof several lines " + "é" * 2000)
+
+    (base / "config").mkdir()
+    said = failure(base, broken, monkeypatch)
+    assert said.startswith("RuntimeError: something of several lines")
+    assert len(said.encode()) <= sagemaker.REASON_LIMIT
+    assert (base / "output" / "message").read_text(encoding="utf-8") == said
+
+
+def test_what_cannot_be_imported_is_told(base: Path, tmp_path: Path) -> None:
+    package = tmp_path / "broken" / environment.__name__.partition(".")[0]
+    shutil.copytree(Path(environment.__file__).parents[1], package)
+    with (package / "schema.py").open("a", encoding="utf-8") as code:
+        code.write('raise RuntimeError("the schema is broken")\n')
+    (base / "input" / "config").mkdir(parents=True)
+    command = f"from {environment.__name__} import train; train()"
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        env={"SAGEMAKER_BASE_DIR": str(base), "PYTHONPATH": str(package.parent)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    said = (base / "output" / "failure").read_text(encoding="utf-8")
+    assert said == "RuntimeError: the schema is broken"
+
+
+def test_a_training_that_was_cut_off_goes_on_and_ends_as_it_would_have(
+    base: Path, windows: dict[str, pl.DataFrame]
+) -> None:
+    training(base, windows)
+    expected = finish(base)
+    shutil.rmtree(base / "model")
+    (base / "checkpoints").mkdir()
+
+    process = subprocess.Popen([sys.executable, "-m", train.__name__], stderr=subprocess.PIPE)
+    eventually(lambda: any((base / "checkpoints").glob("*.checkpoint")))
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, said.decode()
+    assert "stopped by SIGTERM" in (base / "output" / "failure").read_text(encoding="utf-8")
+    assert not (base / "model").exists()
+
+    assert finish(base, "Going on from") == expected
+
+
+def finish(base: Path, said: str = "") -> bytes:
+    """Train to the end, and return the model."""
+    done = subprocess.run(
+        [sys.executable, "-m", train.__name__], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert said in done.stderr
+    return (base / "model" / "model.onnx").read_bytes()
+
+
+def eventually(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_a_model_is_taken_as_a_training_job_leaves_it(
+    base: Path, folder: Path, config: Configuration
+) -> None:
+    where = processing(base, config)
+    where.models.mkdir()
+    with tarfile.open(where.models / "model.tar.gz", "w:gz") as archive:
+        for path in folder.iterdir():
+            archive.add(path, path.name)
+    with pytest.raises(ContractError, match="Give the job an input `train`"):
+        evaluate.main(where, [])
+    (where.models / "model.tar.gz").write_bytes(b"cut off")
+    with pytest.raises(ModelError, match=r"model\.tar\.gz: cannot be unpacked"):
+        evaluate.main(where, [])
