@@ -1,0 +1,224 @@
+"""How AWS is asked: dry runs, refusals in one line, and waiting with a limit."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+)
+
+from ..errors import ProjectError
+from .settings import Settings, settings
+
+POLL_SECONDS = 15.0
+# What to do about a refusal, by its code.
+REMEDIES = {
+    "AccessDenied": "let the role that you use do this, see docs/sagemaker.md",
+    "AccessDeniedException": "let the role that you use do this, see docs/sagemaker.md",
+    "ExpiredToken": "sign in again: the credentials have expired",
+    "ExpiredTokenException": "sign in again: the credentials have expired",
+    "InvalidClientTokenId": "these credentials are not valid: sign in again",
+    "UnrecognizedClientException": "these credentials are not valid here: sign in again",
+    "ResourceLimitExceeded": "ask for more under Service Quotas, or delete what is not needed",
+    "ThrottlingException": "AWS is busy: run it again, it goes on where it stopped",
+}
+
+
+class AwsError(ProjectError):
+    """AWS refuses something, or does not answer."""
+
+
+class Aws:
+    """AWS in one region; in a dry run, what would change something is shown and not done.
+
+    Parameters
+    ----------
+    settings : Settings
+    dry_run : bool
+    """
+
+    def __init__(self, settings: Settings, *, dry_run: bool = False) -> None:
+        self.settings = settings
+        self.dry_run = dry_run
+        self._clients: dict[str, Any] = {}
+
+    def read(self, service: str, call: str, **parameters: Any) -> Any:
+        """Ask for something.
+
+        Parameters
+        ----------
+        service : str
+            Such as `sagemaker`.
+        call : str
+            A method of its client.
+        **parameters
+            Of the call.
+
+        Returns
+        -------
+        dict
+
+        Raises
+        ------
+        AwsError
+            When AWS refuses it.
+        """
+        with self._explained(call):
+            return getattr(self._client(service), call)(**parameters)
+
+    def every(self, service: str, call: str, key: str, **parameters: Any) -> Iterator[Any]:
+        """Yield each item of a listing, page by page."""
+        with self._explained(call):
+            for page in self._client(service).get_paginator(call).paginate(**parameters):
+                yield from page[key]
+
+    def find(self, service: str, call: str, **parameters: Any) -> Any | None:
+        """Ask for something that may not exist."""
+        try:
+            with self._explained(call):
+                return getattr(self._client(service), call)(**parameters)
+        except AwsError as error:
+            cause = error.__cause__
+            said = cause.response["Error"] if isinstance(cause, ClientError) else {}
+            missing = ("Could not find", "does not exist", "not found", "Not Found")
+            if said.get("Code") in ("ResourceNotFound", "404", "NoSuchKey") or (
+                said.get("Code") == "ValidationException"
+                and any(each in said.get("Message", "") for each in missing)
+            ):
+                return None
+            raise
+
+    def change(self, service: str, call: str, **parameters: Any) -> Any:
+        """Change something, or in a dry run show the change.
+
+        Returns
+        -------
+        dict
+            Empty in a dry run.
+        """
+        if self.dry_run:
+            say(f"would {service} {call} {json.dumps(parameters, default=str, sort_keys=True)}")
+            return {}
+        return self.read(service, call, **parameters)
+
+    def wait(self, what: str, state: Callable[[], tuple[str, str]], good: str) -> None:
+        """Wait until a state is good, and say each change of it.
+
+        Parameters
+        ----------
+        what : str
+            What is waited for.
+        state : callable
+            Returns the state, and why where it is a bad one.
+        good : str
+            The state that ends the waiting.
+
+        Raises
+        ------
+        AwsError
+            When it fails, or takes longer than `wait_minutes`.
+        """
+        if self.dry_run:
+            return
+        end = time.monotonic() + 60 * self.settings.wait_minutes
+        last = ""
+        while True:
+            now, reason = state()
+            if now != last:
+                say(f"{what}: {now}")
+                last = now
+            if now == good:
+                return
+            if now in ("Failed", "Stopped", "UpdateRollbackFailed", "RollbackFailed"):
+                raise AwsError(f"{what} is {now}: {reason or 'SageMaker gives no reason'}")
+            if time.monotonic() > end:
+                raise AwsError(
+                    f"{what} is still {now} after {self.settings.wait_minutes} minutes: run the "
+                    "command again to go on waiting"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            retries: Any = {"mode": "adaptive", "max_attempts": 8}
+            settings = Config(region_name=self.settings.region, retries=retries)
+            self._clients[service] = boto3.client(service, config=settings)
+        return self._clients[service]
+
+    @contextmanager
+    def _explained(self, call: str) -> Iterator[None]:
+        region = self.settings.region
+        try:
+            yield
+        except NoCredentialsError as error:
+            raise AwsError(
+                f"{call}: no credentials: sign in, such as with `aws sso login`"
+            ) from error
+        except EndpointConnectionError as error:
+            raise AwsError(f"{call}: no answer from AWS in {region}: {error}") from error
+        except ClientError as error:
+            said = error.response["Error"]
+            remedy = REMEDIES.get(said["Code"], f"look at it in the region {region}")
+            raise AwsError(f"{call}: {said['Code']}: {said['Message']}: {remedy}") from error
+        except BotoCoreError as error:
+            raise AwsError(f"{call}: {error}") from error
+
+
+def say(line: str) -> None:
+    """Print a line as soon as it is known."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+class Parser:
+    """The command line of a module: commands, a dry run, and settings for once.
+
+    Parameters
+    ----------
+    name : str
+    description : str, optional
+    """
+
+    def __init__(self, name: str, description: str | None) -> None:
+        self._parser = argparse.ArgumentParser(name, description=description)
+        self._commands = self._parser.add_subparsers(dest="command", required=True)
+
+    def command(self, name: str, help: str) -> argparse.ArgumentParser:
+        """Add a command."""
+        added = self._commands.add_parser(name, help=help, description=help)
+        added.add_argument("--dry-run", action="store_true", help="show the changes, do none")
+        added.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="instead of conf/deploy"
+        )
+        return added
+
+    def parse(self, arguments: list[str] | None) -> tuple[argparse.Namespace, Aws]:
+        """Read a command line.
+
+        Raises
+        ------
+        ConfigError
+            When a setting is missing or not allowed.
+        """
+        options = self._parser.parse_args(arguments)
+        return options, Aws(settings(options.set), dry_run=options.dry_run)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a command line; what its user can put right ends in one line."""
+    try:
+        main()
+    except ProjectError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

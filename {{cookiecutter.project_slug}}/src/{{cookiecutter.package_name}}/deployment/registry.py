@@ -1,0 +1,217 @@
+"""The model registry: versions of the model, and which of them may serve."""
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import ProjectError
+from .aws import Aws, AwsError, Parser, run, say
+from .settings import ROOT
+
+FILES = ("metadata.json", "model.onnx")
+TYPES = ["application/json", "application/jsonlines", "text/csv"]
+STATES = {"approve": "Approved", "reject": "Rejected"}
+
+
+class Version(NamedTuple):
+    """A version in the registry."""
+
+    number: int
+    status: str
+    arn: str
+    created: Any
+
+
+def versions(aws: Aws) -> list[Version]:
+    """List the versions of the model, newest first; none where there is no registry yet."""
+    if not aws.find(
+        "sagemaker", "describe_model_package_group", ModelPackageGroupName=aws.settings.name
+    ):
+        return []
+    found = aws.every(
+        "sagemaker",
+        "list_model_packages",
+        "ModelPackageSummaryList",
+        ModelPackageGroupName=aws.settings.name,
+    )
+    listed = [
+        Version(
+            each["ModelPackageVersion"],
+            each["ModelApprovalStatus"],
+            each["ModelPackageArn"],
+            each["CreationTime"],
+        )
+        for each in found
+    ]
+    return sorted(listed, reverse=True)
+
+
+def choose(aws: Aws, number: int | None, *, approved: bool = True) -> Version:
+    """Return a version, or the newest one that is approved.
+
+    Raises
+    ------
+    AwsError
+        When there is none, or it is not approved.
+    """
+    listed = versions(aws)
+    wanted = [each for each in listed if number in (None, each.number)]
+    if approved:
+        wanted = [each for each in wanted if each.status == "Approved"]
+    if wanted:
+        return wanted[0]
+    states = ", ".join(f"{each.number} {each.status}" for each in listed) or "none"
+    which = "an approved version" if number is None else f"version {number}"
+    need = ", approved" if approved and number is not None else ""
+    raise AwsError(
+        f"{aws.settings.name}: wanted {which}{need}, there is {states}: "
+        "poe registry register, then poe registry approve VERSION"
+    )
+
+
+def register(aws: Aws, image: str, folder: Path, reports: Path) -> str:
+    """Register the model in a folder, once; it waits for approval.
+
+    Parameters
+    ----------
+    aws : Aws
+    image : str
+        The image that serves it, by digest: a tag may be another image tomorrow.
+    folder : pathlib.Path
+        Holds `model.onnx` and `metadata.json`.
+    reports : pathlib.Path
+        Holds `metrics.json`.
+
+    Returns
+    -------
+    str
+        The ARN of the version; empty in a dry run.
+
+    Raises
+    ------
+    ProjectError
+        When a file is missing, or the image is not named by digest.
+    """
+    if "@sha256:" not in image:
+        raise ProjectError(f"{image}: expected an image by digest, …@sha256:…; push it first")
+    metrics = reports / "metrics.json"
+    for path in [*(folder / name for name in FILES), metrics]:
+        if not path.is_file():
+            raise ProjectError(f"{path}: no such file. Make it first: poe pipeline")
+    archive = pack(folder)
+    identity = hashlib.sha256(archive + image.encode()).hexdigest()
+    prefix = f"{aws.settings.name}/models/{identity[:16]}"
+    name, bucket = aws.settings.name, aws.settings.bucket
+    url = f"s3://{bucket}/{prefix}/model.tar.gz"
+    for version in versions(aws):
+        found = aws.read("sagemaker", "describe_model_package", ModelPackageName=version.arn)
+        if found["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] == url:
+            say(f"It is version {version.number} already, {version.status}")
+            return version.arn
+    for key, body in (("model.tar.gz", archive), ("metrics.json", metrics.read_bytes())):
+        put(aws, f"{prefix}/{key}", body)
+    if not aws.find("sagemaker", "describe_model_package_group", ModelPackageGroupName=name):
+        aws.change("sagemaker", "create_model_package_group", ModelPackageGroupName=name)
+    metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    created = aws.change(
+        "sagemaker",
+        "create_model_package",
+        ModelPackageGroupName=name,
+        ModelApprovalStatus="PendingManualApproval",
+        ClientToken=identity[:36],
+        CustomerMetadataProperties={
+            key: str(metadata[key]) for key in ("git_commit", "data_sha256", "contract_version")
+        },
+        InferenceSpecification={
+            "Containers": [{"Image": image, "ModelDataUrl": url}],
+            "SupportedContentTypes": TYPES,
+            "SupportedResponseMIMETypes": TYPES,
+        },
+        ModelMetrics={
+            "ModelQuality": {
+                "Statistics": {
+                    "ContentType": "application/json",
+                    "S3Uri": f"s3://{bucket}/{prefix}/metrics.json",
+                }
+            }
+        },
+    )
+    arn = str(created.get("ModelPackageArn", ""))
+    if arn:
+        say(f"Registered as {arn}: poe registry approve {arn.rpartition('/')[2]}")
+    return arn
+
+
+def put(aws: Aws, key: str, body: bytes) -> None:
+    """Upload a file, unless it is there."""
+    bucket = aws.settings.bucket
+    if aws.find("s3", "head_object", Bucket=bucket, Key=key):
+        return
+    if aws.dry_run:
+        say(f"would s3 put_object s3://{bucket}/{key} ({len(body)} bytes)")
+        return
+    aws.read("s3", "put_object", Bucket=bucket, Key=key, Body=body)
+
+
+def pack(folder: Path) -> bytes:
+    """Pack the model as SageMaker wants it; the same files give the same bytes."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in FILES:
+            entry = tarfile.TarInfo(name)
+            content = (folder / name).read_bytes()
+            entry.size, entry.mode = len(content), 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return gzip.compress(packed.getvalue(), mtime=0)
+
+
+def judge(aws: Aws, number: int, status: str, note: str) -> None:
+    """Approve or reject a version, with a reason that is kept."""
+    version = choose(aws, number, approved=False)
+    if version.status == status:
+        say(f"Version {number} is {status} already")
+        return
+    aws.change(
+        "sagemaker",
+        "update_model_package",
+        ModelPackageArn=version.arn,
+        ModelApprovalStatus=status,
+        ApprovalDescription=note,
+    )
+    if not aws.dry_run:
+        say(f"Version {number} is {status}")
+
+
+def lines(aws: Aws) -> Iterator[str]:
+    """Describe each version in a line."""
+    for each in versions(aws):
+        yield f"{each.number:>4}  {each.status:<22}  {each.created:%Y-%m-%d %H:%M}  {each.arn}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Do what the command line asks for."""
+    parser = Parser("registry", __doc__)
+    parser.command("list", "every version and whether it may serve")
+    registering = parser.command("register", "the model in models/, which then waits for approval")
+    registering.add_argument("image", help="the image that serves it, by digest: …@sha256:…")
+    for name in STATES:
+        judging = parser.command(name, f"a version: it is {STATES[name].lower()} from then on")
+        judging.add_argument("version", type=int)
+        judging.add_argument("--note", default="", help="why, kept with the version")
+    options, aws = parser.parse(arguments)
+    if options.command == "list":
+        for line in lines(aws):
+            say(line)
+    elif options.command == "register":
+        register(aws, options.image, ROOT / "models", ROOT / "reports")
+    else:
+        judge(aws, options.version, STATES[options.command], options.note)
+
+
+if __name__ == "__main__":
+    run(main)

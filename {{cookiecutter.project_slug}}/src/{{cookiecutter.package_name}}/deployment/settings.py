@@ -1,0 +1,95 @@
+"""The typed settings of `conf/deploy/`: where things lie on AWS, and how a version gets there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from ..config import Section, load
+
+ROOT = Path(__file__).parents[3]
+
+Text = Annotated[str, Field(min_length=1)]
+Percent = Annotated[int, Field(ge=0, le=100)]
+Minutes = Annotated[int, Field(ge=1, le=24 * 60)]
+
+
+class Serverless(Section):
+    """An endpoint whose machines SageMaker starts for each burst of requests."""
+
+    memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144]
+    concurrency: Annotated[int, Field(ge=1, le=200)]
+
+
+class Variant(Section):
+    """What a version of the model runs on."""
+
+    type: Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+    count: Annotated[int, Field(ge=1)]
+    serverless: Serverless | None
+
+
+class Scaling(Section):
+    """When instances are added, and how many there can be."""
+
+    maximum: Annotated[int, Field(ge=1)]
+    requests_per_minute: Annotated[int, Field(ge=1)]
+
+
+class Shift(Section):
+    """How requests go over to a new version."""
+
+    kind: Literal["all_at_once", "canary", "linear"]
+    percent: Annotated[int, Field(ge=1, le=50)]
+    wait_minutes: Annotated[int, Field(ge=1, le=60)]
+
+
+class Alarms(Section):
+    """What brings the old version back."""
+
+    latency_ms: Annotated[int, Field(ge=1)]
+    errors_per_minute: Annotated[int, Field(ge=1)]
+
+
+class Settings(Section):
+    """All of `conf/deploy/config.yaml`."""
+
+    region: Text
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{2,62}$")]
+    role: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$")]
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-?[a-zA-Z0-9])*$", max_length=40)]
+    variant: Variant
+    scaling: Scaling
+    capture_percent: Percent
+    shift: Shift
+    alarms: Alarms
+    wait_minutes: Minutes
+
+    @field_validator("bucket", "role", mode="before")
+    @classmethod
+    def _given(cls, value: object, info: ValidationInfo) -> object:
+        if not value:
+            name = f"{info.field_name}".upper()
+            raise ValueError(f"missing: set the variable SAGEMAKER_{name}, or it in conf/deploy/")
+        return value
+
+
+def settings(overrides: Sequence[str] = ()) -> Settings:
+    """Load the settings of this repository.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        Such as `variant.count=3`.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key, or a value that is not allowed.
+    """
+    return load(Settings, ROOT / "conf" / "deploy", overrides)

@@ -1,0 +1,409 @@
+"""The registry and the endpoint, against AWS as moto plays it, with faults at every call."""
+
+import functools
+import itertools
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError, NoCredentialsError
+from moto import mock_aws
+from moto.sagemaker.models import sagemaker_backends
+
+from {{ cookiecutter.package_name }}.deployment import aws as module
+from {{ cookiecutter.package_name }}.deployment import endpoint, registry
+from {{ cookiecutter.package_name }}.deployment.aws import Aws, AwsError
+from {{ cookiecutter.package_name }}.deployment.settings import settings
+from {{ cookiecutter.package_name }}.errors import ConfigError, ProjectError
+
+ACCOUNT = "123456789012"
+REGION = "eu-central-1"
+IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/model@sha256:{'0' * 64}"
+GIVEN = [
+    "bucket=models-of-a-test",
+    f"role=arn:aws:iam::{ACCOUNT}:role/sagemaker",
+    f"region={REGION}",
+]
+
+
+def refused(code: str) -> ClientError:
+    """What AWS answers."""
+    return ClientError({"Error": {"Code": code, "Message": "so it is"}}, "Call")
+
+
+class Client:
+    """A client of moto, which does what moto cannot, and fails when it is told to."""
+
+    def __init__(self, service: str, faults: Callable[[str], None]) -> None:
+        self._client = boto3.client(service, region_name=REGION)
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._client, name)
+        if name in ("get_paginator", "meta"):
+            return real
+        done = updated if name == "update_endpoint" else real
+
+        def call(**parameters: Any) -> Any:
+            if name == "update_endpoint":  # botocore checks what moto does not know
+                model = self._client.meta.service_model.operation_model("UpdateEndpoint")
+                self._client._serializer.serialize_to_request(parameters, model)
+            CALLS.append((name, parameters))
+            self._faults(f"before {name}")
+            answer = done(**parameters)
+            self._faults(f"after {name}")
+            return answer
+
+        return call
+
+
+def updated(EndpointName: str, EndpointConfigName: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+    """Do what SageMaker does in the end."""
+    backend = sagemaker_backends[ACCOUNT][REGION]
+    found = backend.endpoints[EndpointName]
+    config = backend.endpoint_configs[EndpointConfigName]
+    found.endpoint_config_name = EndpointConfigName
+    found.production_variants = found._process_production_variants(config.production_variants)
+    return {"EndpointArn": found.arn}
+
+
+CALLS: list[tuple[str, dict[str, Any]]] = []
+
+
+def asked(name: str) -> list[dict[str, Any]]:
+    """What a call was given, each time."""
+    return [parameters for call, parameters in CALLS if call == name]
+
+
+@pytest.fixture
+def faults() -> list[Callable[[str], None]]:
+    """What happens before and after each call."""
+    return [lambda _: None]
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, faults: list[Callable[[str], None]]) -> Iterator[Aws]:
+    """An account with nothing but a bucket in it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    CALLS.clear()
+    with mock_aws():
+        boto3.client("s3", region_name=REGION).create_bucket(
+            Bucket="models-of-a-test",
+            CreateBucketConfiguration={"LocationConstraint": REGION},
+        )
+        found = Aws(settings(GIVEN))
+        clients = functools.cache(lambda service: Client(service, lambda at: faults[0](at)))
+        monkeypatch.setattr(Aws, "_client", lambda _, service: clients(service))
+        yield found
+
+
+@pytest.fixture
+def made(folder: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """The model and the reports of a pipeline."""
+    models = shutil.copytree(folder, tmp_path / "models")
+    metadata = json.loads((models / "metadata.json").read_text(encoding="utf-8"))
+    metadata |= {"git_commit": "abc", "data_sha256": "def"}
+    (models / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "metrics.json").write_text("{}", encoding="utf-8")
+    return models, tmp_path / "reports"
+
+
+def register(
+    aws: Aws, made: tuple[Path, Path], commit: str = "abc", *, approve: bool = True
+) -> None:
+    """Register another version."""
+    metadata = json.loads((made[0] / "metadata.json").read_text(encoding="utf-8"))
+    text = json.dumps(metadata | {"git_commit": commit})
+    (made[0] / "metadata.json").write_text(text, encoding="utf-8")
+    arn = registry.register(aws, IMAGE, *made)
+    if approve:
+        registry.judge(aws, int(arn.rpartition("/")[2]), "Approved", "for the test")
+
+
+def test_a_version_is_registered_once_and_waits_for_approval(
+    aws: Aws, made: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = registry.register(aws, IMAGE, *made)
+    assert registry.register(aws, IMAGE, *made) == first
+    (version,) = registry.versions(aws)
+    assert version.status == "PendingManualApproval"
+    assert "It is version 1 already" in capsys.readouterr().out
+    described = aws.read("sagemaker", "describe_model_package", ModelPackageName=first)
+    assert described["CustomerMetadataProperties"]["git_commit"] == "abc"
+    with pytest.raises(AwsError, match="wanted an approved version, there is 1 Pending"):
+        endpoint.deploy(aws)
+    registry.judge(aws, 1, "Approved", "good")
+    registry.judge(aws, 1, "Approved", "good")
+    assert "Version 1 is Approved already" in capsys.readouterr().out
+    registry.judge(aws, 1, "Rejected", "bad")
+    with pytest.raises(AwsError, match="wanted version 1, approved, there is 1 Rejected"):
+        endpoint.deploy(aws, {1: 1})
+
+
+def test_what_cannot_be_registered_is_named(aws: Aws, made: tuple[Path, Path]) -> None:
+    with pytest.raises(ProjectError, match="expected an image by digest"):
+        registry.register(aws, "model:latest", *made)
+    (made[1] / "metrics.json").unlink()
+    with pytest.raises(ProjectError, match=r"metrics\.json: no such file"):
+        registry.register(aws, IMAGE, *made)
+    assert registry.versions(aws) == []
+
+
+def test_a_model_is_packed_to_the_same_bytes(made: tuple[Path, Path]) -> None:
+    assert registry.pack(made[0]) == registry.pack(made[0])
+
+
+def test_versions_are_brought_out_step_by_step_and_back(aws: Aws, made: tuple[Path, Path]) -> None:
+    register(aws, made, "a")
+    endpoint.deploy(aws)
+    assert endpoint.serving(aws) == {1: 1.0}
+    endpoint.deploy(aws)
+    assert asked("update_endpoint") == []
+    register(aws, made, "b")
+    register(aws, made, "c", approve=False)
+    endpoint.deploy(aws)
+    assert endpoint.serving(aws) == {2: 1.0}
+    (shift,) = (given["DeploymentConfig"] for given in asked("update_endpoint"))
+    routing = shift["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    assert routing["CanarySize"] == {"Type": "CAPACITY_PERCENT", "Value": 10}
+    alarms = {each["AlarmName"] for each in shift["AutoRollbackConfiguration"]["Alarms"]}
+    found = aws.every("cloudwatch", "describe_alarms", "MetricAlarms")
+    assert {each["AlarmName"] for each in found} == alarms
+    endpoint.rollback(aws)
+    assert endpoint.serving(aws) == {1: 1.0}
+    with pytest.raises(AwsError, match="no version before it is approved"):
+        endpoint.rollback(aws)
+
+
+def test_two_versions_share_the_requests_and_a_third_is_in_the_shadow(
+    aws: Aws, made: tuple[Path, Path]
+) -> None:
+    for commit in "abc":
+        register(aws, made, commit)
+    endpoint.deploy(aws, {1: 90, 2: 10}, shadow=3)
+    assert endpoint.serving(aws) == {1: 90, 2: 10}
+    (config,) = asked("create_endpoint_config")
+    assert config["ShadowProductionVariants"][0]["VariantName"] == "v3"
+    assert config["DataCaptureConfig"]["InitialSamplingPercentage"] == 20
+    endpoint.weigh(aws, {1: 50, 2: 50})
+    assert endpoint.serving(aws) == {1: 50, 2: 50}
+    with pytest.raises(AwsError, match="serves 1, 2: give each of them a share"):
+        endpoint.weigh(aws, {1: 50})
+
+
+def test_a_dry_run_shows_what_it_would_change_and_changes_nothing(
+    aws: Aws, made: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    dry = Aws(aws.settings, dry_run=True)
+    registry.register(dry, IMAGE, *made)
+    assert "would sagemaker create_model_package " in capsys.readouterr().out
+    assert registry.versions(aws) == []
+    register(aws, made)
+    capsys.readouterr()
+    endpoint.deploy(dry)
+    shown = capsys.readouterr().out
+    for call in ("create_model ", "create_endpoint_config ", "create_endpoint "):
+        assert f"would sagemaker {call}" in shown
+    with pytest.raises(AwsError, match="no such endpoint"):
+        endpoint.serving(aws)
+
+
+def test_a_file_is_scored_once(aws: Aws, made: tuple[Path, Path]) -> None:
+    register(aws, made)
+    for _ in range(2):
+        endpoint.transform(aws, None, "s3://models-of-a-test/in.jsonl", "s3://models-of-a-test/out")
+    jobs = aws.every("sagemaker", "list_transform_jobs", "TransformJobSummaries")
+    assert len([*jobs]) == 1
+
+
+def test_nothing_is_paid_for_after_a_delete(aws: Aws, made: tuple[Path, Path]) -> None:
+    register(aws, made)
+    endpoint.deploy(aws)
+    for _ in range(2):
+        endpoint.delete(aws)
+    assert [*aws.every("sagemaker", "list_endpoints", "Endpoints")] == []
+    assert [*aws.every("cloudwatch", "describe_alarms", "MetricAlarms")] == []
+    assert len(registry.versions(aws)) == 1
+
+
+class StoppedError(Exception):
+    """The program was killed."""
+
+
+@pytest.mark.parametrize(
+    ("moment", "fault"),
+    [
+        ("before", refused("ThrottlingException")),
+        ("after", ConnectionClosedError(endpoint_url="https://aws.example")),
+        ("after", StoppedError()),
+    ],
+    ids=["throttled", "connection lost", "killed"],
+)
+def test_whatever_fails_at_any_call_a_second_run_completes(
+    aws: Aws,
+    made: tuple[Path, Path],
+    faults: list[Callable[[str], None]],
+    moment: str,
+    fault: Exception,
+) -> None:
+    register(aws, made, "a")
+    endpoint.deploy(aws)
+    register(aws, made, "b")
+    for number in itertools.count():
+        calls = itertools.count()
+
+        def fail(at: str, number: int = number, calls: Iterator[int] = calls) -> None:
+            if at.startswith(moment) and next(calls) == number:
+                raise fault
+
+        faults[0] = fail
+        try:
+            endpoint.deploy(aws, {1 + number % 2: 1})
+            break
+        except (AwsError, StoppedError):
+            faults[0] = lambda _: None
+        assert endpoint.serving(aws).keys() <= {1, 2}
+        endpoint.deploy(aws, {1 + number % 2: 1})
+        assert endpoint.serving(aws) == {1 + number % 2: 1.0}
+    assert number > 5
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (NoCredentialsError(), "no credentials: sign in"),
+        (refused("AccessDeniedException"), "let the role that you use do this"),
+        (refused("ResourceLimitExceeded"), "ask for more under Service Quotas"),
+        (refused("ExpiredTokenException"), "sign in again"),
+        (refused("Other"), "look at it in the region eu-central-1"),
+    ],
+)
+def test_a_refusal_says_what_to_do(
+    aws: Aws, faults: list[Callable[[str], None]], fault: Exception, said: str
+) -> None:
+    def fail(_: str) -> None:
+        raise fault
+
+    faults[0] = fail
+    with pytest.raises(AwsError, match=said):
+        registry.versions(aws)
+
+
+def test_waiting_ends_with_the_reason_or_at_the_limit(
+    aws: Aws, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = iter([("Creating", ""), ("Creating", ""), ("InService", "")])
+    aws.wait("endpoint x", lambda: next(states), "InService")
+    assert capsys.readouterr().out == "endpoint x: Creating\nendpoint x: InService\n"
+    with pytest.raises(AwsError, match="endpoint x is Failed: no capacity"):
+        aws.wait("endpoint x", lambda: ("Failed", "no capacity"), "InService")
+    monkeypatch.setattr("time.monotonic", iter([0.0, 10000.0]).__next__)
+    with pytest.raises(AwsError, match="still Creating after 45 minutes: run the command again"):
+        aws.wait("endpoint x", lambda: ("Creating", ""), "InService")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["bucket=''"], "missing: set the variable SAGEMAKER_BUCKET"),
+        (["role=''"], "missing: set the variable SAGEMAKER_ROLE"),
+        (["shift.kind=slow"], "shift.kind=slow"),
+        (["counts=1"], "counts=1: no such key"),
+    ],
+)
+def test_a_setting_that_is_missing_or_wrong_is_named(given: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        settings([*GIVEN, *given])
+
+
+def test_the_command_line_does_all_of_it(
+    aws: Aws,
+    made: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(registry, "ROOT", made[0].parent)
+    given = [word for each in GIVEN for word in ("--set", each)]
+    registry.main(["register", IMAGE, *given])
+    registry.main(["approve", "1", "--note", "good", *given])
+    capsys.readouterr()
+    registry.main(["list", *given])
+    assert capsys.readouterr().out.split()[:2] == ["1", "Approved"]
+    endpoint.main(["deploy", *given, "--set", "wait_minutes=1"])
+    endpoint.main(["weights", "1=2", *given])
+    capsys.readouterr()
+    endpoint.main(["status", *given])
+    assert capsys.readouterr().out == "version 1: weight 2\n"
+    source, target = "s3://models-of-a-test/in.csv", "s3://models-of-a-test/out"
+    endpoint.main(["transform", source, target, *given])
+    assert asked("create_transform_job")[0]["TransformInput"]["ContentType"] == "text/csv"
+    monkeypatch.setattr("sys.argv", ["endpoint", "rollback", *given])
+    with pytest.raises(SystemExit, match="error: .* no version before it is approved"):
+        module.run(endpoint.main)
+    endpoint.main(["delete", *given])
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("linear", {"LinearStepSize", "Type", "WaitIntervalInSeconds"}),
+        ("all_at_once", {"Type", "WaitIntervalInSeconds"}),
+    ],
+)
+def test_requests_go_over_as_the_settings_say(
+    aws: Aws, made: tuple[Path, Path], kind: str, expected: set[str]
+) -> None:
+    register(aws, made, "a")
+    endpoint.deploy(aws)
+    register(aws, made, "b")
+    endpoint.deploy(other(aws, f"shift.kind={kind}"))
+    (update,) = asked("update_endpoint")
+    policy = update["DeploymentConfig"]["BlueGreenUpdatePolicy"]
+    assert policy["TrafficRoutingConfiguration"].keys() == expected
+
+
+def test_an_endpoint_can_do_without_servers_of_its_own(aws: Aws, made: tuple[Path, Path]) -> None:
+    register(aws, made)
+    endpoint.deploy(other(aws, "variant.serverless={memory_mb: 2048, concurrency: 5}"))
+    (config,) = asked("create_endpoint_config")
+    (variant,) = config["ProductionVariants"]
+    assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
+    assert "DataCaptureConfig" not in config
+    assert asked("register_scalable_target") == []
+
+
+def other(aws: Aws, *overrides: str) -> Aws:
+    """The same account with other settings."""
+    return Aws(settings([*GIVEN, *overrides]))
+
+
+def test_an_alarm_during_a_shift_is_told(
+    aws: Aws, made: tuple[Path, Path], faults: list[Callable[[str], None]]
+) -> None:
+    register(aws, made, "a")
+    endpoint.deploy(aws)
+    before = aws.read("sagemaker", "describe_endpoint", EndpointName=aws.settings.name)
+    register(aws, made, "b")
+
+    def back(at: str) -> None:
+        if at == "after update_endpoint":
+            updated(aws.settings.name, before["EndpointConfigName"])
+
+    faults[0] = back
+    with pytest.raises(AwsError, match="went back to .*-v1-.*: an alarm rang during the shift"):
+        endpoint.deploy(aws)
+    assert endpoint.serving(aws) == {1: 1.0}
+
+
+def test_a_client_is_made_once_and_for_the_region() -> None:
+    asking = Aws(settings(GIVEN))
+    client = asking._client("sagemaker")
+    assert client.meta.region_name == REGION
+    assert asking._client("sagemaker") is client
