@@ -1,0 +1,306 @@
+"""A/B: from what two variants have answered and what came true, which of them is better."""
+
+import argparse
+import base64
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from ..errors import ProjectError
+from .aws import run, say
+
+KEY = "inference_id"
+FEWEST = 30  # records of a variant, for its mean loss to be nearly normal
+
+
+def brier(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Squared distance of a probability from what came true, 0 or 1."""
+    return np.square(prediction - label, dtype=np.float64)
+
+
+def logarithmic(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Minus the logarithm of the probability of what came true."""
+    likely = np.where(label == 1, prediction, 1 - prediction)
+    return np.negative(np.log(np.clip(likely, 1e-15, 1)), dtype=np.float64)
+
+
+def absolute(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Distance of a number from what came true."""
+    return np.absolute(prediction - label, dtype=np.float64)
+
+
+def pinball(level: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return the loss of a quantile.
+
+    Parameters
+    ----------
+    level : float
+        Of the quantile, between 0 and 1.
+
+    References
+    ----------
+    Koenker, Bassett, *Regression Quantiles*, Econometrica 46, 1978.
+    """
+
+    def loss(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+        above = label - prediction
+        return np.maximum(level * above, (level - 1) * above, dtype=np.float64)
+
+    return loss
+
+
+LOSSES = {"brier": brier, "log": logarithmic, "absolute": absolute}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment shows.
+
+    Parameters
+    ----------
+    variants : tuple of str
+        The one that served before, and the new one.
+    records : tuple of int
+        Answered by each, with a label.
+    losses : tuple of float
+        Mean loss of each.
+    effect, low, high : float
+        Mean loss of the new one less that of the old one, and its confidence interval.
+    size : float
+        The effect in pooled standard deviations: Cohen's d.
+    needed : int
+        Records of each variant that show the smallest effect that matters.
+    verdict : str
+    """
+
+    variants: tuple[str, str]
+    records: tuple[int, int]
+    losses: tuple[float, float]
+    effect: float
+    low: float
+    high: float
+    size: float
+    needed: int
+    verdict: str
+
+
+def compare(
+    old: np.ndarray,
+    new: np.ndarray,
+    smallest: float,
+    *,
+    variants: tuple[str, str] = ("old", "new"),
+    confidence: float = 0.95,
+    power: float = 0.8,
+) -> Result:
+    """Compare the losses of two variants.
+
+    Parameters
+    ----------
+    old, new : numpy.ndarray of shape (records,)
+        The loss of each record; each record is answered by one of the variants.
+    smallest : float
+        The smallest difference of mean losses that matters.
+    variants : tuple of str
+    confidence : float
+        Of the interval.
+    power : float
+        With which `needed` records show an effect of `smallest`.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    ProjectError
+        When there are too few records, or `smallest` is not above 0.
+
+    References
+    ----------
+    Welch, *The Generalization of "Student's" Problem when Several Different Population Variances
+    are Involved*, Biometrika 34, 1947; Cohen, *Statistical Power Analysis for the Behavioral
+    Sciences*, 1988.
+    """
+    if not smallest > 0:
+        raise ProjectError(f"smallest effect {smallest}: expected a number above 0")
+    for name, losses in zip(variants, (old, new), strict=True):
+        if len(losses) < FEWEST:
+            raise ProjectError(
+                f"{name}: {len(losses)} records with a label, expected at least {FEWEST}: wait"
+            )
+    effect = float(new.mean() - old.mean())
+    variances = float(old.var(ddof=1)), float(new.var(ddof=1))
+    pooled = math.sqrt(sum(variances) / 2)
+    low = high = effect
+    if pooled:
+        found = stats.ttest_ind(new, old, equal_var=False).confidence_interval(confidence)
+        low, high = float(found.low), float(found.high)
+    quantiles = stats.norm.ppf((1 + confidence) / 2) + stats.norm.ppf(power)
+    needed = math.ceil(quantiles**2 * sum(variances) / smallest**2)
+    if high < 0:
+        verdict = f"{variants[1]} is better"
+    elif low > 0:
+        verdict = f"{variants[0]} is better"
+    elif -smallest < low and high < smallest:
+        verdict = f"no difference that matters: it is below {smallest:g}"
+    else:
+        missing = max(needed - min(len(old), len(new)), 1)
+        verdict = f"undecided: wait for {missing} more records of each"
+    return Result(
+        variants,
+        (len(old), len(new)),
+        (float(old.mean()), float(new.mean())),
+        effect,
+        low,
+        high,
+        effect / pooled if pooled else 0.0,
+        needed,
+        verdict,
+    )
+
+
+def captured(folder: Path, field: str) -> pl.DataFrame:
+    """Read what SageMaker has captured of an endpoint.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        A copy of `captured/` in the bucket: a folder for each variant, with JSON Lines below.
+    field : str
+        Of a prediction, such as `probability`.
+
+    Returns
+    -------
+    polars.DataFrame of shape (predictions, 4)
+        `variant`, `inference_id`, `position` within the request, and `prediction`.
+
+    Raises
+    ------
+    ProjectError
+        When there is no file, or one is not as SageMaker writes it.
+    """
+    rows = [row for path in sorted(folder.rglob("*.jsonl")) for row in _rows(path, folder, field)]
+    if not rows:
+        raise ProjectError(f"{folder}: no captured prediction. Copy captured/ of the bucket there")
+    schema = {"variant": pl.String, KEY: pl.String, "position": pl.Int64, "prediction": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _rows(path: Path, folder: Path, field: str) -> Iterator[tuple[str, str, int, float]]:
+    # …/ENDPOINT/VARIANT/yyyy/mm/dd/hh/FILE.jsonl
+    variant = path.relative_to(folder.parent).parts[-6]
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            event = json.loads(line)
+            about = event["eventMetadata"]
+            output = event["captureData"]["endpointOutput"]
+            text = output["data"]
+            if output["encoding"] == "BASE64":
+                text = base64.b64decode(text).decode()
+            if output["observedContentType"] == "application/json":
+                predictions = json.loads(text)["predictions"]
+            else:
+                predictions = [json.loads(each) for each in text.splitlines()]
+            for position, prediction in enumerate(predictions):
+                yield (
+                    variant,
+                    about.get("inferenceId", about["eventId"]),
+                    position,
+                    prediction[field],
+                )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProjectError(
+                f"{path}, line {number}: not a captured JSON answer with {field} "
+                f"({type(error).__name__}: {error})"
+            ) from error
+
+
+def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.DataFrame:
+    """Join predictions with what came true; those without a label are left out.
+
+    Parameters
+    ----------
+    predictions : polars.DataFrame
+        Of `captured`.
+    labels : polars.DataFrame
+        With `inference_id`, `position` if requests hold several records, and the label.
+    label : str
+        The name of its column.
+
+    Returns
+    -------
+    polars.DataFrame
+
+    Raises
+    ------
+    ProjectError
+        When a column is missing, or a record has several labels.
+    """
+    missing = {KEY, label} - {*labels.columns}
+    if missing:
+        raise ProjectError(f"labels: no column {', '.join(sorted(missing))}: add it")
+    keys = [KEY, "position"] if "position" in labels.columns else [KEY]
+    if labels.select(keys).is_duplicated().any():
+        raise ProjectError(f"labels: a record of {', '.join(keys)} has several labels: keep one")
+    known = labels.select(*keys, pl.col(label).cast(pl.Float64).alias("label")).drop_nulls()
+    return predictions.join(known.with_columns(pl.col(KEY).cast(pl.String)), on=keys)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Compare two variants on the command line."""
+    parser = argparse.ArgumentParser("experiment", description=__doc__)
+    parser.add_argument("captured", type=Path, help="copy of captured/ENDPOINT of the bucket")
+    parser.add_argument("labels", type=Path, help=f".csv or .parquet with {KEY} and the label")
+    parser.add_argument("old", help="the variant that served before, such as v1")
+    parser.add_argument("new", help="the new one, such as v2")
+    parser.add_argument("--prediction", required=True, help="field of an answer")
+    parser.add_argument("--label", required=True, help="column of the labels")
+    parser.add_argument("--loss", required=True, help=f"{', '.join(LOSSES)}, or pinball:LEVEL")
+    parser.add_argument("--smallest", type=float, required=True, help="effect that matters")
+    parser.add_argument("--confidence", type=float, default=0.95, help="(%(default)s)")
+    options = parser.parse_args(arguments)
+    read: Callable[[Path], Any] = (
+        pl.read_parquet if options.labels.suffix == ".parquet" else pl.read_csv
+    )
+    try:
+        labels = read(options.labels)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ProjectError(f"{options.labels}: {str(error).splitlines()[0]}") from error
+    found = labelled(captured(options.captured, options.prediction), labels, options.label)
+    loss = _loss(options.loss)
+    old, new = (
+        loss(rows["prediction"].to_numpy(), rows["label"].to_numpy())
+        for rows in (found.filter(variant=name) for name in (options.old, options.new))
+    )
+    variants = (options.old, options.new)
+    result = compare(old, new, options.smallest, variants=variants, confidence=options.confidence)
+    for name, records, mean in zip(variants, result.records, result.losses, strict=True):
+        say(f"{name}: {records} records, mean {options.loss} loss {mean:.5g}")
+    say(
+        f"difference {result.effect:+.5g} [{result.low:+.5g}, {result.high:+.5g}], "
+        f"{result.size:+.3f} standard deviations; {result.needed} records of each are needed "
+        f"to see {options.smallest:g}"
+    )
+    say(result.verdict)
+
+
+def _loss(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    kind, _, level = name.partition(":")
+    try:
+        return pinball(float(level)) if kind == "pinball" else LOSSES[name]
+    except (KeyError, ValueError) as error:
+        raise ProjectError(
+            f"--loss {name}: expected one of {', '.join(LOSSES)}, pinball:LEVEL"
+        ) from error
+
+
+if __name__ == "__main__":
+    run(main)
