@@ -27,11 +27,11 @@ def swap(project: Project, problem: str) -> None:
     Parameters
     ----------
     project : Project
-        Its `conf/` and `data/sample/` are replaced.
+        Its `conf/` and `data/sample/` are replaced, `conf/deploy` apart.
     problem : str
         Name of the folder; `PACKAGE` in it stands for the package of the project.
     """
-    for name in ("conf", "data/sample"):
+    for name in ("conf/data", "conf/model", "data/sample"):
         shutil.rmtree(project.root / name)
     (project.root / "data/sample").mkdir()
     for file in (PROBLEMS / problem).rglob("*"):

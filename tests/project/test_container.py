@@ -266,6 +266,35 @@ def test_a_body_that_does_not_arrive_is_given_up_in_time_and_holds_up_nobody(
         assert time.monotonic() - begun < 60
 
 
+@pytest.fixture(scope="module")
+def loaded(built: Project) -> Project:
+    """The project with Locust."""
+    built.does("python3 bootstrap.py poetry install --only load --no-root")
+    return built
+
+
+LOAD = "poe load --url {} seconds=1 'users=[1,4]' minimum_requests_per_second=1 maximum_p99_ms=150"
+
+
+def test_the_load_on_a_container_is_reported(loaded: Project) -> None:
+    with served(loaded) as (url, _):
+        said = loaded.does(LOAD.format(url))
+    assert re.search(r"The knee is at \d users with \S+ requests/s: every limit holds\.", said)
+    report = json.loads((loaded.root / "reports/load.json").read_text())
+    assert [step["users"] for step in report["steps"]] == [1, 4]
+    assert f"# Load on {url}" in (loaded.root / "reports/load.md").read_text()
+
+
+def test_a_server_that_is_too_slow_is_stopped_at_the_limit(loaded: Project, tmp_path: Path) -> None:
+    line = "            body = await _body(headers, receive)\n"
+    slow = changed(
+        loaded, "server.py", line, f"{line}            await asyncio.sleep(0.2)\n", tmp_path
+    )
+    with served(loaded, *slow) as (url, _):
+        said = loaded.refuses(LOAD.format(url))
+    assert re.search(r"error: the server is too slow: 2\d\d\.?\d? ms at the 99th perc.*", said)
+
+
 def described(project: Project, *options: str) -> subprocess.CompletedProcess[str]:
     """Hold the server against its OpenAPI description."""
     command = [str(Path(sys.executable).with_name("schemathesis")), "run", "--no-color"]

@@ -64,6 +64,7 @@ FOUND_BY_NAME = {
     "poetry.toml": "Poetry",
     "pyproject.toml": "Poetry",
     "src/*/__init__.py": "Python",
+    "src/*/deployment/users.py": "deployment/load.py, as a process of its own",
     "tests/*/test_*.py": "pytest",
     "tests/conftest.py": "pytest",
     "tests/*/conftest.py": "pytest",
@@ -225,7 +226,7 @@ def unreferenced(project: Path) -> list[str]:
     return found
 
 
-def oversized(project: Path, limit: int = 90) -> list[str]:
+def oversized(project: Path, limit: int = 110) -> list[str]:
     """Find that a project has more files than a person reads, and say where they lie."""
     names = list(files(project))
     folders = Counter(name.partition("/")[0] if "/" in name else "." for name in names)

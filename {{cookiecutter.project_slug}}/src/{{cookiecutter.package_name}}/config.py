@@ -91,7 +91,9 @@ class Config(Section, Generic[Hyperparameters, Evaluation]):
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
-def load(schema: type[Schema], folder: Path, overrides: Sequence[str] = ()) -> Schema:
+def load(
+    schema: type[Schema], folder: Path, overrides: Sequence[str] = (), name: str = "config"
+) -> Schema:
     """Compose `folder` with Hydra and check it.
 
     Parameters
@@ -99,9 +101,11 @@ def load(schema: type[Schema], folder: Path, overrides: Sequence[str] = ()) -> S
     schema : type
         The pydantic model that the configuration has to fit.
     folder : pathlib.Path
-        The folder that holds `config.yaml`.
+        The folder that holds the file.
     overrides : sequence of str
         Hydra's override grammar, such as `model.learning_rate=0.1`.
+    name : str
+        The file, without `.yaml`.
 
     Returns
     -------
@@ -121,7 +125,7 @@ def load(schema: type[Schema], folder: Path, overrides: Sequence[str] = ()) -> S
         raise ConfigError("; ".join(unknown))
     try:
         with initialize_config_dir(str(folder.resolve()), version_base="1.3"):
-            composed = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+            composed = OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"{folder.name}: {' '.join(str(error).split())}") from error
     try:

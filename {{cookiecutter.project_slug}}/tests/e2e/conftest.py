@@ -95,19 +95,12 @@ def docker(*arguments: str) -> str:
 
 @pytest.fixture(scope="session")
 def images() -> Callable[[str], str]:
-    """Build the image of a target from this repository, once, and return its name."""
+    """Build the image of a target from this repository, once, and return its identity."""
     asked = ["docker", "info"]
     if not shutil.which("docker") or subprocess.run(asked, capture_output=True).returncode:
         pytest.skip(NO_ENGINE)
 
-    @functools.cache
-    def built(target: str) -> str:
-        command = [sys.executable, "-m", image.__name__, target]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return f"{image.project()}-{target}"
-
-    return built
+    return functools.cache(image.build)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -78,15 +77,16 @@ def test_a_job_that_fails_says_why_where_sagemaker_looks(
 def test_a_training_hears_sigterm_though_it_is_the_first_process(
     images: Callable[[str], str], windows: dict[str, pl.DataFrame], tmp_path: Path
 ) -> None:
-    training(tmp_path, windows, model__learning_rate="0.002")
-    (tmp_path / "checkpoints").mkdir()
+    training(tmp_path, windows)
     name = uuid.uuid4().hex
     command = ["docker", "run", "--rm", "--name", name, "--volume", f"{tmp_path}:/opt/ml"]
     with subprocess.Popen([*command, images("train"), "train"], stderr=subprocess.PIPE) as started:
-        while started.poll() is None and not any((tmp_path / "checkpoints").iterdir()):
-            time.sleep(0.01)
+        assert started.stderr is not None
+        while b"training on" not in started.stderr.readline():
+            assert started.poll() is None
         subprocess.run(["docker", "kill", "--signal", "TERM", name], check=True)
-        assert started.wait(60) == 128 + signal.SIGTERM
+        started.communicate(timeout=60)
+        assert started.returncode == 128 + signal.SIGTERM
     assert "stopped by SIGTERM" in (tmp_path / "output" / "failure").read_text(encoding="utf-8")
 
 

@@ -1,5 +1,6 @@
 """The server as a process: real records over HTTP, errors, and how it starts and stops."""
 
+import asyncio
 import http.client
 import io
 import itertools
@@ -170,6 +171,33 @@ def test_concurrent_clients_get_their_own_answers(
     with ThreadPoolExecutor(16) as threads:
         found = list(threads.map(ask, range(16)))
     assert found == [expected[part::16] for part in range(16)]
+
+
+def test_every_answer_is_right_under_load(
+    start: Callable[..., Started], bodies: list[bytes], expected: list[Any]
+) -> None:
+    _, url = start()
+    address = urlsplit(url)
+
+    async def ask(first: int) -> None:
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        for index in range(first, first + 100):
+            body = bodies[index % len(bodies)]
+            writer.write(
+                b"POST /invocations HTTP/1.1\r\nhost: server\r\ncontent-type: application/json\r\n"
+                b"content-length: %d\r\n\r\n%b" % (len(body), body)
+            )
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            length = head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]
+            answer = json.loads(await reader.readexactly(int(length)))
+            assert answer["predictions"] == [expected[index % len(bodies)]]
+        writer.close()
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(ask(31 * each) for each in range(64)))
+
+    asyncio.run(all_at_once())
 
 
 def test_a_slow_client_is_answered_and_holds_up_no_other(

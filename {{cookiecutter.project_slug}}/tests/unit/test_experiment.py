@@ -10,7 +10,11 @@ import polars as pl
 import pytest
 
 from {{ cookiecutter.package_name }}.deployment import experiment
-from {{ cookiecutter.package_name }}.deployment.experiment import captured, compare, labelled
+from {{ cookiecutter.package_name }}.deployment.experiment import (
+    captured,
+    compare,
+    labelled,
+)
 from {{ cookiecutter.package_name }}.errors import ProjectError
 
 PREDICTED, CAME_TRUE = np.array([0.9, 0.2]), np.array([1.0, 0.0])
@@ -22,7 +26,7 @@ PREDICTED, CAME_TRUE = np.array([0.9, 0.2]), np.array([1.0, 0.0])
         (experiment.brier, [0.01, 0.04]),
         (experiment.logarithmic, [-np.log(0.9), -np.log(0.8)]),
         (experiment.absolute, [0.1, 0.2]),
-        (experiment.pinball(0.9), [0.09, 0.02]),
+        (experiment.quantile(0.9), [0.09, 0.02]),
     ],
 )
 def test_a_loss_is_that_of_the_field(loss: Any, expected: list[float]) -> None:
@@ -130,7 +134,7 @@ def test_captured_answers_and_labels_become_a_verdict(
         experiment.main([*words, "--loss", "squared", "--smallest", "0.01"])
     words[1] = str(tmp_path / "nothing.csv")
     with pytest.raises(ProjectError, match=r"nothing\.csv"):
-        experiment.main([*words, "--loss", "pinball:0.9", "--smallest", "0.01"])
+        experiment.main([*words, "--loss", "quantile:0.9", "--smallest", "0.01"])
 
 
 def test_several_records_of_a_request_are_told_apart() -> None:

@@ -22,21 +22,21 @@ FEWEST = 30  # records of a variant, for its mean loss to be nearly normal
 
 def brier(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Squared distance of a probability from what came true, 0 or 1."""
-    return np.square(prediction - label, dtype=np.float64)
+    return np.asarray((prediction - label) ** 2)
 
 
 def logarithmic(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Minus the logarithm of the probability of what came true."""
     likely = np.where(label == 1, prediction, 1 - prediction)
-    return np.negative(np.log(np.clip(likely, 1e-15, 1)), dtype=np.float64)
+    return np.asarray(-np.log(np.clip(likely, 1e-15, 1)))
 
 
 def absolute(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Distance of a number from what came true."""
-    return np.absolute(prediction - label, dtype=np.float64)
+    return np.asarray(np.abs(prediction - label))
 
 
-def pinball(level: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def quantile(level: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Return the loss of a quantile.
 
     Parameters
@@ -51,7 +51,7 @@ def pinball(level: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
 
     def loss(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
         above = label - prediction
-        return np.maximum(level * above, (level - 1) * above, dtype=np.float64)
+        return np.asarray(np.maximum(level * above, (level - 1) * above))
 
     return loss
 
@@ -263,7 +263,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("new", help="the new one, such as v2")
     parser.add_argument("--prediction", required=True, help="field of an answer")
     parser.add_argument("--label", required=True, help="column of the labels")
-    parser.add_argument("--loss", required=True, help=f"{', '.join(LOSSES)}, or pinball:LEVEL")
+    parser.add_argument("--loss", required=True, help=f"{', '.join(LOSSES)}, or quantile:LEVEL")
     parser.add_argument("--smallest", type=float, required=True, help="effect that matters")
     parser.add_argument("--confidence", type=float, default=0.95, help="(%(default)s)")
     options = parser.parse_args(arguments)
@@ -295,10 +295,10 @@ def main(arguments: list[str] | None = None) -> None:
 def _loss(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     kind, _, level = name.partition(":")
     try:
-        return pinball(float(level)) if kind == "pinball" else LOSSES[name]
+        return quantile(float(level)) if kind == "quantile" else LOSSES[name]
     except (KeyError, ValueError) as error:
         raise ProjectError(
-            f"--loss {name}: expected one of {', '.join(LOSSES)}, pinball:LEVEL"
+            f"--loss {name}: expected one of {', '.join(LOSSES)}, quantile:LEVEL"
         ) from error
 
 

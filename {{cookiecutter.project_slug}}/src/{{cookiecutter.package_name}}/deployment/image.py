@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -33,39 +33,42 @@ def main() -> None:
     if unknown := set(options.targets) - {*TARGETS}:
         parser.error(f"{', '.join(unknown)}: no such target, expected {' or '.join(TARGETS)}")
     for target in options.targets or TARGETS:
-        build(target, [*shlex.split(os.environ.get("IMAGE_OPTIONS", "")), *further])
+        build(target, further)
 
 
-def build(target: str, arguments: list[str]) -> str:
-    """Build one image.
+def build(target: str, arguments: Sequence[str] = ()) -> str:
+    """Build one image, named after the project and the target.
 
     Parameters
     ----------
     target : str
         `train` or `serve`.
-    arguments : list of str
-        For `docker build`.
+    arguments : sequence of str
+        For `docker build`, after those in the variable IMAGE_OPTIONS.
 
     Returns
     -------
     str
-        Its name.
+        Its identity, which no other build takes over.
     """
     name = f"{project()}-{target}"
     lock = hashlib.sha256((ROOT / "poetry.lock").read_bytes()).hexdigest()
-    with secrets() as given:
+    with secrets() as given, tempfile.TemporaryDirectory() as folder:
+        identity = Path(folder, "identity")
         command = ["docker", "build", "--file", "container/Dockerfile", "--target", target]
-        command += ["--tag", name, *given, "--build-arg", f"LOCK_SHA256={lock}"]
-        command += ["--build-arg", f"GIT_COMMIT={commit()}", *arguments, "."]
+        command += ["--tag", name, "--iidfile", str(identity), *given]
+        command += ["--build-arg", f"LOCK_SHA256={lock}", "--build-arg", f"GIT_COMMIT={commit()}"]
+        command += [*shlex.split(os.environ.get("IMAGE_OPTIONS", "")), *arguments, "."]
         try:
             environment = os.environ | {"DOCKER_BUILDKIT": "1"}
             done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
         except FileNotFoundError:
             sys.exit("error: there is no `docker` on the PATH: install Docker, or Podman with it")
-    if done.returncode:
-        sys.exit(f"error: {name} is not built: mend what is said above")
-    sys.stdout.write(f"{name} is built\n")
-    return name
+        if done.returncode:
+            sys.exit(f"error: {name} is not built: mend what is said above")
+        built = identity.read_text(encoding="utf-8").strip()
+    sys.stdout.write(f"{name} is {built}\n")
+    return built
 
 
 def project() -> str:

@@ -53,7 +53,7 @@ class Alarms(Section):
 
 
 class Settings(Section):
-    """All of `conf/deploy/config.yaml`."""
+    """All of `conf/deploy/aws.yaml`."""
 
     region: Text
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{2,62}$")]
@@ -92,4 +92,4 @@ def settings(overrides: Sequence[str] = ()) -> Settings:
     ConfigError
         For an unknown key, or a value that is not allowed.
     """
-    return load(Settings, ROOT / "conf" / "deploy", overrides)
+    return load(Settings, ROOT / "conf" / "deploy", overrides, "aws")

@@ -9,6 +9,7 @@ from pydantic import Field
 from ..config import Section
 from ..preprocessing.features import NUMERIC
 from ..schema import TARGET
+from .checkpoints import NONE, Checkpoints
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -21,9 +22,13 @@ class Hyperparameters(Section):
 
 
 def fit(
-    train: pl.DataFrame, validation: pl.DataFrame, hyperparameters: Hyperparameters, seed: int
+    train: pl.DataFrame,
+    validation: pl.DataFrame,
+    hyperparameters: Hyperparameters,
+    seed: int,
+    checkpoints: Checkpoints = NONE,
 ) -> "Pipeline":
-    """Fit the model; it has no use for the validation window."""
+    """Fit the model; it has no use for the validation window and for checkpoints."""
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression

@@ -10,6 +10,7 @@ from ..config import Section
 from ..prediction import MEAN
 from ..preprocessing.features import CATEGORICAL, NUMERIC
 from ..schema import TARGET
+from .checkpoints import NONE, Checkpoints
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -22,9 +23,13 @@ class Hyperparameters(Section):
 
 
 def fit(
-    train: pl.DataFrame, validation: pl.DataFrame, hyperparameters: Hyperparameters, seed: int
+    train: pl.DataFrame,
+    validation: pl.DataFrame,
+    hyperparameters: Hyperparameters,
+    seed: int,
+    checkpoints: Checkpoints = NONE,
 ) -> dict[str, "Pipeline"]:
-    """Fit the model; it has no use for the validation window."""
+    """Fit the model; it has no use for the validation window and for checkpoints."""
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import Ridge
