@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from moto.sagemaker.models import sagemaker_backends
 from {{ cookiecutter.package_name }}.deployment import aws as module
 from {{ cookiecutter.package_name }}.deployment import endpoint, registry
 from {{ cookiecutter.package_name }}.deployment.aws import Aws, AwsError
-from {{ cookiecutter.package_name }}.deployment.settings import settings
+from {{ cookiecutter.package_name }}.deployment.settings import ROOT, settings
 from {{ cookiecutter.package_name }}.errors import ConfigError, ProjectError
 
 ACCOUNT = "123456789012"
@@ -407,3 +408,21 @@ def test_a_client_is_made_once_and_for_the_region() -> None:
     client = asking._client("sagemaker")
     assert client.meta.region_name == REGION
     assert asking._client("sagemaker") is client
+
+
+# What a call needs, where its name does not say it.
+NEEDS = {"s3:HeadObject": "s3:GetObject"}
+# Of what AWS does for a call: it makes its own role, and lists to say that something is not there.
+BESIDES = {"iam:CreateServiceLinkedRole", "iam:PassRole", "s3:ListBucket"}
+
+
+def test_the_policy_allows_what_the_commands_call_and_nothing_else() -> None:
+    code = "".join(path.read_text("utf-8") for path in Path(module.__file__).parent.glob("*.py"))
+    calls = re.findall(r'"(sagemaker|s3|cloudwatch|application-autoscaling)",\s*"([a-z0-9_]+)"', code)
+    actions = {f"{service}:{name.title().replace('_', '')}" for service, name in calls}
+    policy = json.loads((ROOT / "docs" / "iam" / "deploy.json").read_text(encoding="utf-8"))
+    allowed: set[str] = set()
+    for statement in policy["Statement"]:
+        given = statement["Action"]
+        allowed |= {given} if isinstance(given, str) else {*given}
+    assert allowed - BESIDES == {NEEDS.get(action, action) for action in actions}
