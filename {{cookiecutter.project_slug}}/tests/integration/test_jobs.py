@@ -25,6 +25,7 @@ from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths, paths
 from {{ cookiecutter.package_name }}.errors import ConfigError, ContractError, ModelError
 from {{ cookiecutter.package_name }}.preprocessing.ingest import read
+from {{ cookiecutter.package_name }}.schema import TARGET
 
 WINDOWS = ("train", "validation", "test")
 
@@ -288,3 +289,30 @@ def test_a_model_is_taken_as_a_training_job_leaves_it(
     (where.models / "model.tar.gz").write_bytes(b"cut off")
     with pytest.raises(ModelError, match=r"model\.tar\.gz: cannot be unpacked"):
         evaluate.main(where, [])
+
+
+def test_a_model_that_is_worse_than_the_one_in_production_gets_a_bad_verdict(
+    base: Path, windows: dict[str, pl.DataFrame], folder: Path, config: Configuration
+) -> None:
+    random = windows["train"].with_columns(pl.col(TARGET).shuffle(seed=0))
+    train.main(training(base, windows | {"train": random}), [])
+    where = processing(base, config)
+    for name in WINDOWS:
+        where.window(name).mkdir(parents=True)
+        windows[name].write_parquet(where.window(name) / "part-0.parquet")
+    shutil.copytree(base / "model", where.models)
+    shutil.copytree(folder, where.work / "production")
+    evaluate.main(where, ["--verdict", "evaluation.bootstrap_samples=100"])
+    gate = json.loads((where.reports / "metrics.json").read_text(encoding="utf-8"))["gate"]
+    assert (gate["good"], gate["not_worse_than_production"]) == (False, False)
+    assert "gain over production, upper end on test is -" in gate["failed"]
+
+
+def test_a_production_model_of_another_contract_is_not_compared(
+    base: Path, config: Configuration, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = processing(base, config)
+    assert evaluate.production(where) is None
+    (where.work / "production").mkdir()
+    assert evaluate.production(where) is None
+    assert "Not compared with the model in production: " in caplog.text

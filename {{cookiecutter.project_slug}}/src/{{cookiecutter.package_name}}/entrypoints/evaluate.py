@@ -8,12 +8,13 @@ from typing import Any
 
 import polars as pl
 
+from ..errors import ModelError
 from ..inference.predictor import Predictor
 from ..preprocessing.features import CATEGORICAL, NUMERIC
 from ..preprocessing.ingest import read
 from ..schema import TARGET
 from ..training import baselines, metrics, plots, report
-from ..training.gate import Check, Interval, require_passed
+from ..training.gate import Check, Interval, check, failures, require_passed
 from . import sagemaker
 from .configure import configuration
 from .environment import Paths, run
@@ -21,12 +22,16 @@ from .environment import Paths, run
 log = logging.getLogger(__name__)
 
 WINDOWS = ("validation", "test")
-FEW, FULL = "few_feature_linear", "full_linear"
+FEW, FULL, PRODUCTION = "few_feature_linear", "full_linear", "production"
+VERDICT = "--verdict"
 
 
-def main(where: Paths, overrides: Sequence[str]) -> None:
-    """Write `reports/`, then stop a model that is not good enough."""
-    config = configuration(where, overrides)
+def main(where: Paths, arguments: Sequence[str]) -> None:
+    """Write `reports/`, then stop a model that is not good enough, or worse than the one in use.
+
+    With `--verdict` it stops none: whoever reads `metrics.json` decides.
+    """
+    config = configuration(where, [each for each in arguments if each != VERDICT])
     every = [*NUMERIC, *CATEGORICAL]
     few = config.evaluation.baseline_features
     predictor = Predictor(sagemaker.unpacked(where.models))
@@ -37,6 +42,7 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
         FULL: baselines.linear(train, frames, every, outputs),
         baselines.CONSTANT: baselines.constant(train, frames, outputs),
     }
+    in_use = production(where)
     seen, measured, compared = {}, {}, {}
     found: list[Check] = []
     for position, (window, frame) in enumerate(zip(WINDOWS, frames, strict=True)):
@@ -44,15 +50,22 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
         seen[window] = (target, scores)
         measured[window] = metrics.measure(target, scores, outputs)
         others = {name: values[position] for name, values in rivals.items()}
+        if in_use:
+            others[PRODUCTION] = in_use.score(frame)
         compared[window] = metrics.compare(
             target, {"model": scores} | others, outputs, config.evaluation, config.seed
         )
         gains = {name: compared[window][name][1] for name in rivals if name != FULL}
         found += metrics.checks(window, measured[window], gains, outputs, config.evaluation)
+    good = not failures(found)
+    if in_use:
+        gain = compared["test"][PRODUCTION][1]
+        name = f"{metrics.GAIN} gain over production, upper end"
+        found.append(check(name, "test", gain.high, "≥", 0))
     tables = plots.tables(seen, outputs)
     content = {
         "name": config.tracking.experiment,
-        "passed": all(check.passed for check in found),
+        "passed": not failures(found),
         "metadata": predictor.metadata,
         "metrics": measured,
         "title": metrics.TITLE,
@@ -64,6 +77,7 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
             "model": "This model",
             FEW: f"Linear, {' and '.join(few)} only",
             FULL: f"Linear, all {len(every)} features",
+            PRODUCTION: "The model in production",
             baselines.CONSTANT: baselines.CONSTANT.replace("_", " ").capitalize(),
         },
         "remark": remark(compared["test"][FULL][1]),
@@ -80,12 +94,30 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     for window, pairs in compared.items():
         over = {name: asdict(gain) for name, (_, gain) in pairs.items() if name != "model"}
         result[window] = measured[window] | {"gain": over}
+    result["gate"] = {
+        "good": good,
+        "not_worse_than_production": not in_use or found[-1].passed,
+        "failed": "; ".join(failures(found)),
+    }
     text = json.dumps(result, indent=2) + "\n"
     (where.reports / "metrics.json").write_text(text, encoding="utf-8")
     for window, values in measured.items():
         log.info("%s: %s", window, metrics.summary(values))
     log.info(content["remark"])
-    require_passed(found)
+    if VERDICT not in arguments:
+        require_passed(found)
+
+
+def production(where: Paths) -> Predictor | None:
+    """Load the model in production, where a job is given one that knows these features."""
+    folder = where.work / PRODUCTION
+    if not where.job or not folder.is_dir():
+        return None
+    try:
+        return Predictor(sagemaker.unpacked(folder))
+    except ModelError as error:
+        log.warning("Not compared with the model in production: %s", error)
+        return None
 
 
 def remark(gain: Interval) -> str:

@@ -69,6 +69,15 @@ def check_gains(
     ]
 
 
+def failures(found: Sequence[Check]) -> list[str]:
+    """Say of each failed check what was measured and what is required."""
+    return [
+        f"{check.name} on {check.window} is {check.value:.4f}, required {check.bound}"
+        for check in found
+        if not check.passed
+    ]
+
+
 def require_passed(found: Sequence[Check]) -> None:
     """Stop a model that failed a check.
 
@@ -81,11 +90,7 @@ def require_passed(found: Sequence[Check]) -> None:
     GateError
         Naming each failed check with its value and bound.
     """
-    failed = [
-        f"{check.name} on {check.window} is {check.value:.4f}, required {check.bound}"
-        for check in found
-        if not check.passed
-    ]
+    failed = failures(found)
     if failed:
         raise GateError(
             f"The model is not good enough: {'; '.join(failed)}. See reports/index.html, then "
