@@ -35,10 +35,11 @@ MARKUP = re.compile(r"[\\`*_\[\]<>&#|~$]|^[-+=]")
 # Where the module of a dependency is not called like its distribution (those are in the lock),
 # and what the next frameworks of this template are called.
 MODULES = frozenset(
-    "a1_coverage antlr4 attr databricks dateutil dotenv flufl git google graphql hydra importlinter"
-    " jupyter lightgbm markdown_it mpl_toolkits mypyc opentelemetry optuna public py"
-    " pip pkg_resources pydevd_plugins pylab pyspark rpds ruamel sagemaker setuptools sitecustomize"
-    " sklearn torch usercustomize validate xdist xgboost yaml zc".split()
+    "a1_coverage antlr4 attr databricks dateutil dotenv engineio fb303 flufl git google"
+    " graphql hive_metastore hydra importlinter jupyter lightgbm markdown_it mpl_toolkits"
+    " mypyc nacl opentelemetry optuna pip pkg_resources public py pydevd_plugins pylab"
+    " pyspark pytest_locust rpds ruamel sagemaker setuptools sitecustomize sklearn socketio"
+    " torch usercustomize validate websocket xdist xgboost yaml zc zmq zope".split()
 )
 # Modules of the standard library in one of 3.11 to 3.14 that the running Python may lack, or keeps
 # to itself: `test` would hide a package of that name.
@@ -47,7 +48,9 @@ STDLIB = sys.stdlib_module_names | frozenset(
     " imghdr imp lib2to3 mailcap msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau"
     " telnetlib test uu xdrlib".split()
 )
-ROOMS = frozenset("bootstrap conf conftest data docs models reports scripts src tests".split())
+ROOMS = frozenset(
+    "bootstrap conf conftest container data docs models reports scripts src tests".split()
+)
 WINDOWS = frozenset(
     ["aux", "con", "nul", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
 )

@@ -77,7 +77,8 @@ def test_a_job_that_fails_says_why_where_sagemaker_looks(
 def test_a_training_hears_sigterm_though_it_is_the_first_process(
     images: Callable[[str], str], windows: dict[str, pl.DataFrame], tmp_path: Path
 ) -> None:
-    training(tmp_path, windows)
+    # Enough rows for the signal to arrive while it trains.
+    training(tmp_path, windows | {"train": pl.concat([windows["train"]] * 20)})
     name = uuid.uuid4().hex
     command = ["docker", "run", "--rm", "--name", name, "--volume", f"{tmp_path}:/opt/ml"]
     with subprocess.Popen([*command, images("train"), "train"], stderr=subprocess.PIPE) as started:

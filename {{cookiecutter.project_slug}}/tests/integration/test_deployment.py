@@ -16,7 +16,7 @@ from moto import mock_aws
 from moto.sagemaker.models import sagemaker_backends
 
 from {{ cookiecutter.package_name }}.deployment import aws as module
-from {{ cookiecutter.package_name }}.deployment import endpoint, registry
+from {{ cookiecutter.package_name }}.deployment import endpoint, pipeline, registry
 from {{ cookiecutter.package_name }}.deployment.aws import Aws, AwsError
 from {{ cookiecutter.package_name }}.deployment.settings import ROOT, settings
 from {{ cookiecutter.package_name }}.errors import ConfigError, ProjectError
@@ -427,3 +427,59 @@ def test_the_policy_allows_what_the_commands_call_and_nothing_else() -> None:
         given = statement["Action"]
         allowed |= {given} if isinstance(given, str) else {*given}
     assert allowed - BESIDES == {NEEDS.get(action, action) for action in actions}
+
+
+DEFINITION = {"Version": "2020-12-01", "Parameters": [{"Name": "Seed"}], "Steps": []}
+
+
+def test_a_pipeline_is_brought_there_once_and_its_changes_are_shown(
+    aws: Aws, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline.deploy(Aws(aws.settings, dry_run=True), DEFINITION)
+    assert '+  "Steps": []' in capsys.readouterr().out
+    assert asked("create_pipeline") == []
+    for _ in range(2):
+        pipeline.deploy(aws, DEFINITION)
+    assert len(asked("create_pipeline")) == 1
+    assert "is there already" in capsys.readouterr().out
+    (tagged,) = asked("add_tags")
+    assert "git_commit" in {each["Key"] for each in tagged["Tags"]}
+    changed = DEFINITION | {"Steps": [{"Name": "Process"}]}
+    pipeline.deploy(Aws(aws.settings, dry_run=True), changed)
+    assert '+      "Name": "Process"' in capsys.readouterr().out
+    pipeline.deploy(aws, changed)
+    assert len(asked("update_pipeline")) == 1
+
+
+def test_a_run_ends_with_success_or_with_the_reason_of_the_step(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AwsError, match="no such pipeline: poe sagemaker-pipeline deploy"):
+        pipeline.start(aws, {})
+    pipeline.deploy(aws, DEFINITION)
+    with pytest.raises(AwsError, match="Speed: no such parameter; there are Seed"):
+        pipeline.start(aws, {"Speed": "1"})
+    pipeline.start(Aws(aws.settings, dry_run=True), {"Seed": "1"})
+    assert asked("start_pipeline_execution") == []
+    state = {"PipelineExecutionStatus": "Succeeded"}
+    steps = [{"StepName": "Train", "StepStatus": "Failed", "FailureReason": "depth=3: no such key"}]
+    read = Aws.read
+
+    def answered(self: Aws, service: str, call: str, **parameters: Any) -> Any:
+        if call == "describe_pipeline_execution":
+            return state
+        if call == "list_pipeline_execution_steps":
+            return {"PipelineExecutionSteps": steps}
+        return read(self, service, call, **parameters)
+
+    monkeypatch.setattr(Aws, "read", answered)
+    pipeline.start(aws, {"Seed": "1"})
+    state["PipelineExecutionStatus"] = "Failed"
+    with pytest.raises(AwsError, match="is Failed: Train: depth=3: no such key"):
+        pipeline.start(aws, {})
+
+
+def test_images_of_a_pipeline_are_named_by_digest() -> None:
+    given = [word for each in GIVEN for word in ("--set", each)]
+    with pytest.raises(ProjectError, match="train:latest: expected an image by digest"):
+        pipeline.main(["deploy", "train:latest", IMAGE, *given])

@@ -15,6 +15,17 @@ Percent = Annotated[int, Field(ge=0, le=100)]
 Minutes = Annotated[int, Field(ge=1, le=24 * 60)]
 
 
+class Jobs(Section):
+    """What the jobs of the pipeline run on."""
+
+    type: Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+    process_hosts: Annotated[int, Field(ge=1, le=100)]
+    train_on_spot: bool
+    volume_gb: Annotated[int, Field(ge=1, le=16_384)]
+    maximum_minutes: Minutes
+    cache_days: Annotated[int, Field(ge=0, le=365)]
+
+
 class Serverless(Section):
     """An endpoint whose machines SageMaker starts for each burst of requests."""
 
@@ -59,6 +70,7 @@ class Settings(Section):
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{2,62}$")]
     role: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$")]
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-?[a-zA-Z0-9])*$", max_length=40)]
+    jobs: Jobs
     variant: Variant
     scaling: Scaling
     capture_percent: Percent

@@ -2,12 +2,12 @@
 
 import importlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import ProjectError
 from . import sagemaker
@@ -96,15 +96,12 @@ def run(work: Work) -> None:
     where = paths()
     tell: Callable[[str], None] = where.job.failed if where.job else lambda _: None
     if where.job:
-        signal.signal(signal.SIGTERM, _terminated)
+        signal.signal(signal.SIGTERM, lambda *_: _terminated(tell))
     try:
         work(where, sys.argv[1:])
     except ProjectError as error:
         tell(str(error))
         sys.exit(f"error: {error}")
-    except _Terminated:
-        tell("stopped by SIGTERM; run again, it goes on from its last checkpoint if it has one")
-        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
@@ -112,12 +109,10 @@ def run(work: Work) -> None:
         raise
 
 
-class _Terminated(BaseException):
-    pass
-
-
-def _terminated(*_: Any) -> None:
-    raise _Terminated
+def _terminated(tell: Callable[[str], None]) -> None:
+    tell("stopped by SIGTERM; run again, it goes on from its last checkpoint if it has one")
+    # An exception could be lost in a callback of a library.
+    os._exit(128 + signal.SIGTERM)
 
 
 def _named(name: str) -> None:
