@@ -201,9 +201,17 @@ def test_whatever_is_answered_it_is_refused_or_the_project_is_sound(
         else:
             event("baked")
             assert mangled(project, answers) == []
+            # A gap that was typed stays.
+            typed = any(re.search(gates.GAP, f"by {text} by") for text in answers.values())
             for gate in (gates.unreadable, gates.leftovers, gates.untidy, gates.unlinted):
-                assert gate(project) == [], gate.__name__
+                found = [each for each in gate(project) if not (typed and "gap in a line" in each)]
+                assert found == [], gate.__name__
             assert gates.unsafe_names(gates.files(project)) == []
+
+
+def test_a_team_with_underscores_comes_out_intact(bake: Bake) -> None:
+    answers = MARKS | {"data_science_team": "@a/b-_c_", "deployment_team": "@a/d-_e_"}
+    assert mangled(bake(**answers), answers) == []
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(LEGAL, ANYTHING)))
