@@ -22,8 +22,6 @@ OWN_JINJA = re.compile(r"^src/\w+/training/report\.html\.jinja$")
 LEFTOVER = re.compile(r"(?<!\$)\{\{|\{[%#]|cookiecutter", re.IGNORECASE)
 LEFTOVER_PYTHON = re.compile(r"\{\{ ?cookiecutter|\{%|\{#|cookiecutter", re.IGNORECASE)
 
-GAP = r"\S {2,}\S|\w [.,;:!?](?=\s)"
-
 # What a holder fills in, and a line that SPDX lets each holder leave out.
 COPYRIGHT = re.compile(r"^ *Copyright .*\n(All rights reserved\.\n)?", re.MULTILINE)
 
@@ -158,7 +156,7 @@ def untidy(project: Path) -> list[str]:
                 text = re.sub(r"^```.*?^```$|`[^`\n]*`", "`", text, flags=re.DOTALL | re.MULTILINE)
                 faults |= {
                     "blank line inside of a table": r"\|\n\n\|",
-                    "gap in a line": GAP,
+                    "gap in a line": r"\S {2,}\S|\w [.,;:!?](?=\s)",
                     "heading without a text": r"^(#+) .+\n+(?:\Z|(?!\1#)#+ )",
                 }
             case ".toml":

@@ -94,6 +94,8 @@ def test_a_raw_record_is_scored_as_its_features_are(where: Paths) -> None:
 def test_the_report_holds_everything_in_one_file(where: Paths) -> None:
     page = (where.reports / "index.html").read_text(encoding="utf-8")
     assert "Gate passed" in page
+    confidence = configure.configuration(where).evaluation.confidence
+    assert f"{100 * confidence:g} % of bootstrap samples" in page
 {%- if cookiecutter.task == 'classification' %}
     assert page.count("data:image/svg+xml") == 4
 {%- else %}
