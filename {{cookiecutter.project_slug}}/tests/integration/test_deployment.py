@@ -16,7 +16,7 @@ from moto import mock_aws
 from moto.sagemaker.models import sagemaker_backends
 
 from {{ cookiecutter.package_name }}.deployment import aws as module
-from {{ cookiecutter.package_name }}.deployment import endpoint, pipeline, registry
+from {{ cookiecutter.package_name }}.deployment import endpoint, local, pipeline, registry
 from {{ cookiecutter.package_name }}.deployment.aws import Aws, AwsError
 from {{ cookiecutter.package_name }}.deployment.settings import ROOT, settings
 from {{ cookiecutter.package_name }}.errors import ConfigError, ProjectError
@@ -27,6 +27,7 @@ IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/model@sha256:{'0' * 64}"
 GIVEN = [
     "bucket=models-of-a-test",
     f"role=arn:aws:iam::{ACCOUNT}:role/sagemaker",
+    f"pipeline_role=arn:aws:iam::{ACCOUNT}:role/pipeline",
     f"region={REGION}",
 ]
 
@@ -177,10 +178,26 @@ def test_versions_are_brought_out_step_by_step_and_back(aws: Aws, made: tuple[Pa
     alarms = {each["AlarmName"] for each in shift["AutoRollbackConfiguration"]["Alarms"]}
     found = aws.every("cloudwatch", "describe_alarms", "MetricAlarms")
     assert {each["AlarmName"] for each in found} == alarms
+    assert in_production(aws) == 2
     endpoint.rollback(aws)
     assert endpoint.serving(aws) == {1: 1.0}
+    assert in_production(aws) == 1
     with pytest.raises(AwsError, match="no version before it is approved"):
         endpoint.rollback(aws)
+
+
+def in_production(aws: Aws) -> int:
+    """The version whose model the pipeline compares new ones with."""
+    bucket, name = aws.settings.bucket, aws.settings.name
+    there = aws.read("s3", "get_object", Bucket=bucket, Key=f"{name}/{registry.PRODUCTION}")
+    packed = there["Body"].read()
+    for version in registry.versions(aws):
+        found = aws.read("sagemaker", "describe_model_package", ModelPackageName=version.arn)
+        url = found["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+        key = url.removeprefix(f"s3://{bucket}/")
+        if aws.read("s3", "get_object", Bucket=bucket, Key=key)["Body"].read() == packed:
+            return version.number
+    raise AssertionError("no version has this model")
 
 
 def test_two_versions_share_the_requests_and_a_third_is_in_the_shadow(
@@ -193,8 +210,10 @@ def test_two_versions_share_the_requests_and_a_third_is_in_the_shadow(
     (config,) = asked("create_endpoint_config")
     assert config["ShadowProductionVariants"][0]["VariantName"] == "v3"
     assert config["DataCaptureConfig"]["InitialSamplingPercentage"] == 20
-    endpoint.weigh(aws, {1: 50, 2: 50})
-    assert endpoint.serving(aws) == {1: 50, 2: 50}
+    assert in_production(aws) == 1
+    endpoint.weigh(aws, {1: 40, 2: 60})
+    assert endpoint.serving(aws) == {1: 40, 2: 60}
+    assert in_production(aws) == 2
     with pytest.raises(AwsError, match="serves 1, 2: give each of them a share"):
         endpoint.weigh(aws, {1: 50})
 
@@ -337,7 +356,10 @@ def test_the_command_line_does_all_of_it(
     capsys.readouterr()
     registry.main(["list", *given])
     assert capsys.readouterr().out.split()[:2] == ["1", "Approved"]
+    registry.main(["promote", "1", *given])
+    assert in_production(aws) == 1
     endpoint.main(["deploy", *given, "--set", "wait_minutes=1"])
+    assert len(asked("copy_object")) == 1
     endpoint.main(["weights", "1=2", *given])
     capsys.readouterr()
     endpoint.main(["status", *given])
@@ -411,13 +433,20 @@ def test_a_client_is_made_once_and_for_the_region() -> None:
 
 
 # What a call needs, where its name does not say it.
-NEEDS = {"s3:HeadObject": "s3:GetObject"}
+NEEDS = {
+    "s3:CopyObject": "s3:PutObject",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:UploadFile": "s3:PutObject",
+}
 # Of what AWS does for a call: it makes its own role, and lists to say that something is not there.
-BESIDES = {"iam:CreateServiceLinkedRole", "iam:PassRole", "s3:ListBucket"}
+BESIDES = {"iam:CreateServiceLinkedRole", "iam:PassRole"}
 
 
 def test_the_policy_allows_what_the_commands_call_and_nothing_else() -> None:
-    code = "".join(path.read_text("utf-8") for path in Path(module.__file__).parent.glob("*.py"))
+    modules = {*Path(module.__file__).parent.glob("*.py")}
+    modules -= {Path(local.__file__)}  # which asks no AWS
+    code = "".join(path.read_text("utf-8") for path in modules)
     services = "sagemaker|s3|cloudwatch|application-autoscaling"
     calls = re.findall(rf'"({services})",\s*"([a-z0-9_]+)"', code)
     actions = {f"{service}:{name.title().replace('_', '')}" for service, name in calls}
@@ -429,7 +458,11 @@ def test_the_policy_allows_what_the_commands_call_and_nothing_else() -> None:
     assert allowed - BESIDES == {NEEDS.get(action, action) for action in actions}
 
 
-DEFINITION = {"Version": "2020-12-01", "Parameters": [{"Name": "Seed"}], "Steps": []}
+DEFINITION: dict[str, Any] = {
+    "Version": "2020-12-01",
+    "Parameters": [{"Name": "Data"}, {"Name": "Seed"}],
+    "Steps": [],
+}
 
 
 def test_a_pipeline_is_brought_there_once_and_its_changes_are_shown(
@@ -440,7 +473,8 @@ def test_a_pipeline_is_brought_there_once_and_its_changes_are_shown(
     assert asked("create_pipeline") == []
     for _ in range(2):
         pipeline.deploy(aws, DEFINITION)
-    assert len(asked("create_pipeline")) == 1
+    (created,) = asked("create_pipeline")
+    assert created["RoleArn"].endswith("role/pipeline")
     assert "is there already" in capsys.readouterr().out
     (tagged,) = asked("add_tags")
     assert "git_commit" in {each["Key"] for each in tagged["Tags"]}
@@ -451,16 +485,46 @@ def test_a_pipeline_is_brought_there_once_and_its_changes_are_shown(
     assert len(asked("update_pipeline")) == 1
 
 
+def test_a_pipeline_needs_a_role(aws: Aws) -> None:
+    with pytest.raises(ProjectError, match="set the variable SAGEMAKER_PIPELINE_ROLE"):
+        pipeline.deploy(other(aws, "pipeline_role=''"), DEFINITION)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder with source tables."""
+    (tmp_path / "source" / "old").mkdir(parents=True)
+    for name in ("records.csv", "old/records.csv", ".DS_Store"):
+        (tmp_path / "source" / name).write_text(name, encoding="utf-8")
+    return tmp_path / "source"
+
+
+def test_source_tables_are_uploaded_once_under_a_name_of_their_own(aws: Aws, source: Path) -> None:
+    name = pipeline.upload(aws, source)
+    assert pipeline.upload(aws, source) == name
+    keys = [given["Key"] for given in asked("upload_file")]
+    home = f"{aws.settings.name}/source/{name}"
+    assert sorted(keys) == [f"{home}/old/records.csv", f"{home}/records.csv"]
+    (source / "records.csv").write_text("another", encoding="utf-8")
+    assert pipeline.upload(aws, source) != name
+    assert pipeline.stored(aws, name) == name
+    with pytest.raises(AwsError, match="neither a folder here nor s3://"):
+        pipeline.stored(aws, "none")
+    (source.parent / "empty").mkdir()
+    with pytest.raises(ProjectError, match="no file in this folder"):
+        pipeline.upload(aws, source.parent / "empty")
+
+
 def test_a_run_ends_with_success_or_with_the_reason_of_the_step(
-    aws: Aws, monkeypatch: pytest.MonkeyPatch
+    aws: Aws, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(AwsError, match="no such pipeline: poe sagemaker-pipeline deploy"):
-        pipeline.start(aws, {})
+    with pytest.raises(AwsError, match="no such pipeline: poe pipeline-deploy"):
+        pipeline.start(aws, str(source), {})
     pipeline.deploy(aws, DEFINITION)
-    with pytest.raises(AwsError, match="Speed: no such parameter; there are Seed"):
-        pipeline.start(aws, {"Speed": "1"})
-    pipeline.start(Aws(aws.settings, dry_run=True), {"Seed": "1"})
-    assert asked("start_pipeline_execution") == []
+    with pytest.raises(AwsError, match="Speed: no such parameter; there are Data, Seed"):
+        pipeline.start(aws, str(source), {"Speed": "1"})
+    pipeline.start(Aws(aws.settings, dry_run=True), str(source), {"Seed": "1"})
+    assert asked("start_pipeline_execution") == asked("upload_file") == []
     state = {"PipelineExecutionStatus": "Succeeded"}
     steps = [{"StepName": "Train", "StepStatus": "Failed", "FailureReason": "depth=3: no such key"}]
     read = Aws.read
@@ -473,10 +537,15 @@ def test_a_run_ends_with_success_or_with_the_reason_of_the_step(
         return read(self, service, call, **parameters)
 
     monkeypatch.setattr(Aws, "read", answered)
-    pipeline.start(aws, {"Seed": "1"})
+    pipeline.start(aws, str(source), {"Seed": "1"})
+    (started,) = asked("start_pipeline_execution")
+    values = {each["Name"]: each["Value"] for each in started["PipelineParameters"]}
+    assert values == {"Data": pipeline.upload(aws, source), "Seed": "1"}
+    production = f"{aws.settings.name}/production/"
+    assert production in {f"{given['Key'].rpartition('/')[0]}/" for given in asked("put_object")}
     state["PipelineExecutionStatus"] = "Failed"
     with pytest.raises(AwsError, match="is Failed: Train: depth=3: no such key"):
-        pipeline.start(aws, {})
+        pipeline.start(aws, str(source), {})
 
 
 def test_images_of_a_pipeline_are_named_by_digest() -> None:

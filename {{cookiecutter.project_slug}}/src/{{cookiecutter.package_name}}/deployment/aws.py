@@ -80,7 +80,7 @@ class Aws:
         """Yield each item of a listing, page by page."""
         with self._explained(call):
             for page in self._client(service).get_paginator(call).paginate(**parameters):
-                yield from page[key]
+                yield from page.get(key, [])
 
     def find(self, service: str, call: str, **parameters: Any) -> Any | None:
         """Ask for something that may not exist."""

@@ -1,12 +1,23 @@
 """What the pipeline on SageMaker is: process, train, evaluate, a model that waits for approval."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import boto3
 from sagemaker.core import shapes
+from sagemaker.core.helper.session_helper import Session
+from sagemaker.core.local import LocalSession
 from sagemaker.core.processing import Processor
+from sagemaker.core.training.configs import (
+    CheckpointConfig,
+    Compute,
+    InputData,
+    OutputDataConfig,
+    StoppingCondition,
+)
 from sagemaker.core.workflow.conditions import ConditionEquals
+from sagemaker.core.workflow.execution_variables import ExecutionVariables
 from sagemaker.core.workflow.functions import Join, JsonGet
 from sagemaker.core.workflow.parameters import ParameterInteger, ParameterString
 from sagemaker.core.workflow.pipeline_context import PipelineSession
@@ -28,15 +39,9 @@ from sagemaker.mlops.workflow.steps import (
     TrainingStep,
 )
 from sagemaker.train import ModelTrainer
-from sagemaker.train.configs import (
-    CheckpointConfig,
-    Compute,
-    InputData,
-    OutputDataConfig,
-    StoppingCondition,
-)
 
-from .registry import TYPES
+from .image import Images
+from .registry import registration
 from .settings import Settings
 
 WINDOWS = ("train", "validation", "test")
@@ -81,48 +86,46 @@ class Registration(ConfigurableRetryStep):  # type: ignore[misc]
         return self._properties
 
 
-def pipeline(settings: Settings, train_image: str, serve_image: str) -> Pipeline:
+def pipeline(
+    settings: Settings,
+    session: PipelineSession,
+    images: Images,
+    commit: str,
+) -> Pipeline:
     """Describe the pipeline; nothing is asked of AWS.
 
     Parameters
     ----------
     settings : Settings
-    train_image, serve_image : str
+    session : PipelineSession
+        One that runs the steps here cannot register a model: that step is left out.
+    images : Images
         By digest.
+    commit : str
+        What the images were made from.
 
     Returns
     -------
     Pipeline
     """
-    region = boto3.Session(region_name=settings.region)
-    session = PipelineSession(boto_session=region, default_bucket=settings.bucket)
-    jobs, home = settings.jobs, f"s3://{settings.bucket}/{settings.name}"
-    source = ParameterString("Source", default_value=f"{home}/source")
-    production = ParameterString("Production", default_value=f"{home}/production")
-    hosts = ParameterInteger("ProcessHosts", default_value=jobs.process_hosts)
+    home = f"s3://{settings.bucket}/{settings.name}"
+    data = ParameterString("Data", default_value="data")
+    hosts = ParameterInteger("ProcessHosts", default_value=settings.jobs.process_hosts)
     seed = ParameterString("Seed", default_value="2013")
-    execution = Join(on="/", values=[f"{home}/runs", _execution()])
-    cache = CacheConfig(enable_caching=jobs.cache_days > 0, expire_after=f"P{jobs.cache_days}D")
-
-    def job(command: list[str], count: Any = 1) -> Processor:
-        return Processor(
-            role=settings.role,
-            image_uri=train_image,
-            instance_count=count,
-            instance_type=jobs.type,
-            entrypoint=command,
-            volume_size_in_gb=jobs.volume_gb,
-            max_runtime_in_seconds=60 * jobs.maximum_minutes,
-            base_job_name=f"{settings.name}-{command[0]}",
-            sagemaker_session=session,
-        )
+    days = settings.jobs.cache_days
+    cache = CacheConfig(enable_caching=days > 0, expire_after=f"P{max(days, 1)}D")
+    # A step is found again by its arguments: what it writes to has to follow from what it is given.
+    lineage = {"git_commit": commit, "data": data}
+    made_of = [images.train[-12:], data, hosts.to_string()]
+    windows = Join(on="/", values=[home, "windows", *made_of])
+    run = Join(on="/", values=[home, "runs", ExecutionVariables.PIPELINE_EXECUTION_ID])
 
     process = ProcessingStep(
         "Process",
-        step_args=job(["process"], hosts).run(
-            inputs=[_given("source", source, "source")],
+        step_args=processor(settings, session, images.train, ["process"], lineage, hosts).run(
+            inputs=[given("source", Join(on="/", values=[home, "source", data]), "source")],
             outputs=[
-                _kept(name, Join(on="/", values=[execution, name]), f"data/processed/{name}")
+                kept(name, Join(on="/", values=[windows, name]), f"data/processed/{name}")
                 for name in WINDOWS
             ],
         ),
@@ -130,49 +133,35 @@ def pipeline(settings: Settings, train_image: str, serve_image: str) -> Pipeline
         retry_policies=PATIENT,
     )
     made = process.properties.ProcessingOutputConfig.Outputs
-    trainer = ModelTrainer(
-        training_image=train_image,
-        role=settings.role,
-        sagemaker_session=session,
-        base_job_name=f"{settings.name}-train",
-        compute=Compute(
-            instance_type=jobs.type,
-            instance_count=1,
-            volume_size_in_gb=jobs.volume_gb,
-            enable_managed_spot_training=jobs.train_on_spot,
-        ),
-        stopping_condition=StoppingCondition(
-            max_runtime_in_seconds=60 * jobs.maximum_minutes,
-            max_wait_time_in_seconds=120 * jobs.maximum_minutes if jobs.train_on_spot else None,
-        ),
-        checkpoint_config=CheckpointConfig(s3_uri=f"{home}/checkpoints"),
-        output_data_config=OutputDataConfig(s3_output_path=f"{home}/trained"),
-        hyperparameters={"seed": seed},
-        input_data_config=[
-            InputData(channel_name=name, data_source=made[name].S3Output.S3Uri)
-            for name in WINDOWS[:2]
-        ],
-    )
+    channels = {name: made[name].S3Output.S3Uri for name in WINDOWS}
     train = TrainingStep(
-        "Train", step_args=trainer.train(), cache_config=cache, retry_policies=PATIENT
+        "Train",
+        step_args=trainer(
+            settings,
+            session,
+            images.train,
+            channels,
+            hyperparameters={"seed": seed},
+            tags=[shapes.Tag(key=key, value=value) for key, value in lineage.items()],
+        ).train(),
+        cache_config=cache,
+        retry_policies=PATIENT,
     )
     artifact = train.properties.ModelArtifacts.S3ModelArtifacts
     verdict = PropertyFile("Metrics", output_name="reports", path="metrics.json")
+    # Not cached: the model in production may be another one today.
+    judge = processor(settings, session, images.train, ["evaluate", "--verdict"], lineage)
     evaluate = ProcessingStep(
         "Evaluate",
-        step_args=job(["evaluate", "--verdict"]).run(
+        step_args=judge.run(
             inputs=[
-                *(
-                    _given(name, made[name].S3Output.S3Uri, f"data/processed/{name}")
-                    for name in WINDOWS
-                ),
-                _given("model", artifact, "models"),
-                _given("production", production, "production"),
+                *(given(name, uri, f"data/processed/{name}") for name, uri in channels.items()),
+                given("model", artifact, "models"),
+                given("production", f"{home}/production", "production"),
             ],
-            outputs=[_kept("reports", Join(on="/", values=[execution, "reports"]), "reports")],
+            outputs=[kept("reports", Join(on="/", values=[run, "reports"]), "reports")],
         ),
         property_files=[verdict],
-        cache_config=cache,
         retry_policies=PATIENT,
     )
 
@@ -181,23 +170,9 @@ def pipeline(settings: Settings, train_image: str, serve_image: str) -> Pipeline
 
     reports = evaluate.properties.ProcessingOutputConfig.Outputs["reports"].S3Output.S3Uri
     metrics = Join(on="/", values=[reports, "metrics.json"])
-    register = Registration(
-        "Register",
-        {
-            "ModelPackageGroupName": settings.name,
-            "ModelApprovalStatus": "PendingManualApproval",
-            "InferenceSpecification": {
-                "Containers": [{"Image": serve_image, "ModelDataUrl": artifact}],
-                "SupportedContentTypes": TYPES,
-                "SupportedResponseMIMETypes": TYPES,
-            },
-            "ModelMetrics": {
-                "ModelQuality": {
-                    "Statistics": {"ContentType": "application/json", "S3Uri": metrics}
-                }
-            },
-        },
-    )
+    request = registration(settings.name, images.serve, artifact, metrics)
+    properties = lineage | {"run": run}
+    register = Registration("Register", request | {"CustomerMetadataProperties": properties})
     refuse = FailStep(
         "NotGoodEnough",
         error_message=Join(on=" ", values=["The model is not registered:", said("failed")]),
@@ -208,24 +183,118 @@ def pipeline(settings: Settings, train_image: str, serve_image: str) -> Pipeline
             ConditionEquals(left=said("good"), right=True),
             ConditionEquals(left=said("not_worse_than_production"), right=True),
         ],
-        if_steps=[register],
+        if_steps=[] if isinstance(session, LocalSession) else [register],
         else_steps=[refuse],
     )
     return Pipeline(
         name=settings.name,
-        parameters=[source, production, hosts, seed],
+        parameters=[data, hosts, seed],
         steps=[process, train, evaluate, decide],
+        pipeline_experiment_config=None,
         sagemaker_session=session,
     )
 
 
-def definition(settings: Settings, train_image: str, serve_image: str) -> dict[str, Any]:
+def definition(settings: Settings, images: Images, commit: str) -> dict[str, Any]:
     """Return the pipeline as SageMaker keeps it."""
-    found: dict[str, Any] = json.loads(pipeline(settings, train_image, serve_image).definition())
+    region = boto3.Session(region_name=settings.region)
+    session = PipelineSession(boto_session=region, default_bucket=settings.bucket)
+    found: dict[str, Any] = json.loads(pipeline(settings, session, images, commit).definition())
     return found
 
 
-def _given(name: str, uri: Any, folder: str) -> shapes.ProcessingInput:
+def processor(
+    settings: Settings,
+    session: Session,
+    image: str,
+    command: list[str],
+    lineage: Mapping[str, Any] | None = None,
+    hosts: Any = 1,
+) -> Processor:
+    """Describe a processing job, but for what it reads and writes.
+
+    Parameters
+    ----------
+    settings : Settings
+    session : Session
+    image : str
+    command : list of str
+        What runs in the image.
+    lineage : mapping, optional
+        What the job is marked with.
+    hosts : int or ParameterInteger
+        How many share the work.
+
+    Returns
+    -------
+    Processor
+    """
+    return Processor(
+        role=settings.role,
+        image_uri=image,
+        instance_count=hosts,
+        instance_type=settings.jobs.type,
+        entrypoint=command,
+        volume_size_in_gb=settings.jobs.volume_gb,
+        max_runtime_in_seconds=60 * settings.jobs.maximum_minutes,
+        base_job_name=f"{settings.name}-{command[0]}",
+        tags=[{"Key": key, "Value": value} for key, value in (lineage or {}).items()],
+        sagemaker_session=session,
+    )
+
+
+def trainer(
+    settings: Settings,
+    session: Session | None,
+    image: str,
+    channels: Mapping[str, Any],
+    **further: Any,
+) -> ModelTrainer:
+    """Describe a training job.
+
+    Parameters
+    ----------
+    settings : Settings
+    session : Session, optional
+        Not needed on this machine.
+    image : str
+    channels : mapping
+        Where the windows lie; the one that tests the model is left out.
+    **further
+        Of `ModelTrainer`; hyperparameters are keys of `conf/`.
+
+    Returns
+    -------
+    ModelTrainer
+    """
+    jobs, home = settings.jobs, f"s3://{settings.bucket}/{settings.name}"
+    limit = 60 * jobs.maximum_minutes
+    return ModelTrainer(
+        training_image=image,
+        role=settings.role,
+        sagemaker_session=session,
+        base_job_name=f"{settings.name}-train",
+        compute=Compute(
+            instance_type=jobs.type,
+            instance_count=1,
+            volume_size_in_gb=jobs.volume_gb,
+            enable_managed_spot_training=jobs.train_on_spot,
+        ),
+        stopping_condition=StoppingCondition(
+            max_runtime_in_seconds=limit,
+            max_wait_time_in_seconds=2 * limit if jobs.train_on_spot else None,
+        ),
+        checkpoint_config=CheckpointConfig(s3_uri=f"{home}/checkpoints"),
+        output_data_config=OutputDataConfig(s3_output_path=f"{home}/trained"),
+        input_data_config=[
+            InputData(channel_name=name, data_source=channels[name]) for name in WINDOWS[:2]
+        ],
+        **further,
+    )
+
+
+def given(name: str, uri: Any, folder: str) -> shapes.ProcessingInput:
+    """Describe an input of a processing job, and the folder where it finds it."""
     return shapes.ProcessingInput(
         input_name=name,
         s3_input=shapes.ProcessingS3Input(
@@ -238,16 +307,11 @@ def _given(name: str, uri: Any, folder: str) -> shapes.ProcessingInput:
     )
 
 
-def _kept(name: str, uri: Any, folder: str) -> shapes.ProcessingOutput:
+def kept(name: str, uri: Any, folder: str) -> shapes.ProcessingOutput:
+    """Describe an output of a processing job, and the folder where it leaves it."""
     return shapes.ProcessingOutput(
         output_name=name,
         s3_output=shapes.ProcessingS3Output(
             s3_uri=uri, local_path=f"{FOLDER}/{folder}", s3_upload_mode="EndOfJob"
         ),
     )
-
-
-def _execution() -> Any:
-    from sagemaker.core.workflow.execution_variables import ExecutionVariables
-
-    return ExecutionVariables.PIPELINE_EXECUTION_ID

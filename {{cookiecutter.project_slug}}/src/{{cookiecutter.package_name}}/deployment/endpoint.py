@@ -68,6 +68,7 @@ def deploy(
                 "see docs/runbook.md"
             )
     scale(aws, shares)
+    registry.promote(aws, max(shares, key=lambda number: shares[number]))
     say(f"{name} serves " + ", ".join(f"version {each} ({shares[each]})" for each in shares))
 
 
@@ -300,6 +301,7 @@ def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
             ],
         )
     settle(aws)
+    registry.promote(aws, max(shares, key=lambda number: shares[number]))
 
 
 def delete(aws: Aws) -> None:

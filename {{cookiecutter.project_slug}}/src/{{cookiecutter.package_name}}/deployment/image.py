@@ -12,12 +12,20 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 ROOT = Path(__file__).parents[3]
 TARGETS = ("train", "serve")
 # What an image is made of; see .dockerignore.
 SOURCES = ("bootstrap.py", "conf", "container", "poetry.lock", "pyproject.toml", "src")
+
+
+class Images(NamedTuple):
+    """The images of one commit, by digest: a tag may be another image tomorrow."""
+
+    train: str
+    serve: str
 
 
 def main() -> None:

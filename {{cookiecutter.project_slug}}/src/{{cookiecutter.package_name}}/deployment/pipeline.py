@@ -1,17 +1,18 @@
 """The pipeline on SageMaker: bring it there, run it, and say how it went."""
 
+import argparse
 import difflib
+import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import ProjectError
+from . import registry
 from .aws import Aws, AwsError, Parser, run, say
-from .image import commit
-from .settings import ROOT
+from .image import Images, commit
 
 
 def deploy(aws: Aws, wanted: Mapping[str, Any]) -> None:
@@ -23,13 +24,24 @@ def deploy(aws: Aws, wanted: Mapping[str, Any]) -> None:
         In a dry run, the difference to the pipeline that is there is shown.
     wanted : mapping
         Its definition.
+
+    Raises
+    ------
+    ProjectError
+        When there is no role for it, or AWS refuses.
     """
-    name = aws.settings.name
+    name, role = aws.settings.name, aws.settings.pipeline_role
+    if not role:
+        raise ProjectError(
+            "pipeline_role: missing: set the variable SAGEMAKER_PIPELINE_ROLE, or it in "
+            "conf/deploy/aws.yaml; docs/iam/pipeline.json is what it needs"
+        )
     found = aws.find("sagemaker", "describe_pipeline", PipelineName=name)
     present = json.loads(found["PipelineDefinition"]) if found else {}
     if present == wanted:
         say(f"{name} is there already, as it should be")
         return
+    registry.have_group(aws)
     if aws.dry_run:
         before, after = (json.dumps(each, indent=2).splitlines() for each in (present, wanted))
         for line in difflib.unified_diff(before, after, "deployed", "here", lineterm=""):
@@ -38,52 +50,50 @@ def deploy(aws: Aws, wanted: Mapping[str, Any]) -> None:
     given = {
         "PipelineName": name,
         "PipelineDefinition": json.dumps(wanted),
-        "RoleArn": aws.settings.role,
+        "RoleArn": role,
     }
     if found:
         aws.change("sagemaker", "update_pipeline", **given)
         arn = found["PipelineArn"]
     else:
         arn = aws.change("sagemaker", "create_pipeline", **given)["PipelineArn"]
-    aws.change("sagemaker", "add_tags", ResourceArn=arn, Tags=tags())
-    say(f"{name} is {'changed' if found else 'made'}: poe sagemaker-pipeline run")
+    tags = [{"Key": "git_commit", "Value": commit() or "none"}]
+    aws.change("sagemaker", "add_tags", ResourceArn=arn, Tags=tags)
+    say(f"{name} is {'changed' if found else 'made'}: poe pipeline-run data/sample")
 
 
-def tags() -> list[dict[str, str]]:
-    """Say which code and data a pipeline was made from."""
-    lock = ROOT / "dvc.lock"
-    found = {"git_commit": commit() or "none"}
-    if lock.is_file():
-        stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
-        (records,) = stages["ingest"]["outs"]
-        found["data_md5"] = records["md5"]
-    return [{"Key": key, "Value": value} for key, value in found.items()]
-
-
-def start(aws: Aws, parameters: Mapping[str, str]) -> None:
+def start(aws: Aws, source: str, parameters: Mapping[str, str]) -> None:
     """Run the pipeline, and wait for its end.
 
     Parameters
     ----------
     aws : Aws
+    source : str
+        A folder with the source tables, which is uploaded once, or one that is in the bucket.
     parameters : mapping of str to str
         Instead of the defaults.
 
     Raises
     ------
     AwsError
-        When it is not there, or a step fails: with the reason.
+        When the pipeline or the source is not there, or a step fails: with the reason.
     """
     name = aws.settings.name
     found = aws.find("sagemaker", "describe_pipeline", PipelineName=name)
     if found is None:
-        raise AwsError(f"{name}: no such pipeline: poe sagemaker-pipeline deploy")
-    known = {each["Name"] for each in json.loads(found["PipelineDefinition"])["Parameters"]}
-    if unknown := parameters.keys() - known:
+        raise AwsError(f"{name}: no such pipeline: poe pipeline-deploy")
+    known = [each["Name"] for each in json.loads(found["PipelineDefinition"])["Parameters"]]
+    if unknown := [name for name in parameters if name not in known]:
         raise AwsError(f"{', '.join(unknown)}: no such parameter; there are {', '.join(known)}")
-    given = [{"Name": key, "Value": value} for key, value in parameters.items()]
+    folder = Path(source)
+    values = {"Data": upload(aws, folder) if folder.is_dir() else stored(aws, source), **parameters}
+    # An input without a single file would stop the job.
+    registry.put(aws, f"{name}/production/README.txt", registry.NOTHING_YET)
     started = aws.change(
-        "sagemaker", "start_pipeline_execution", PipelineName=name, PipelineParameters=given
+        "sagemaker",
+        "start_pipeline_execution",
+        PipelineName=name,
+        PipelineParameters=[{"Name": key, "Value": value} for key, value in values.items()],
     )
     if aws.dry_run:
         return
@@ -96,6 +106,52 @@ def start(aws: Aws, parameters: Mapping[str, str]) -> None:
 
     aws.wait(f"run {arn.rpartition('/')[2]}", state, "Succeeded")
     say("The model waits for approval: poe registry list")
+
+
+def upload(aws: Aws, folder: Path) -> str:
+    """Have the files of a folder in the bucket, and return the name they have there.
+
+    The name follows from the files: the same data make a step that is done already known, and
+    others do not change what an earlier run was given.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+    if not files:
+        raise ProjectError(f"{folder}: no file in this folder: give the one with the source tables")
+    identity = hashlib.sha256()
+    for name, path in files.items():
+        with path.open("rb") as opened:
+            identity.update(f"{name} {hashlib.file_digest(opened, 'sha256').hexdigest()}".encode())
+    data = identity.hexdigest()[:16]
+    for name, path in files.items():
+        target = {
+            "Bucket": aws.settings.bucket,
+            "Key": f"{aws.settings.name}/source/{data}/{name}",
+        }
+        if not aws.find("s3", "head_object", **target):
+            aws.change("s3", "upload_file", Filename=str(path), **target)
+    return data
+
+
+def stored(aws: Aws, name: str) -> str:
+    """Return the name of source tables in the bucket.
+
+    Raises
+    ------
+    AwsError
+        When there are none.
+    """
+    prefix = f"{aws.settings.name}/source/{name}/"
+    found = aws.read("s3", "list_objects_v2", Bucket=aws.settings.bucket, Prefix=prefix, MaxKeys=1)
+    if not found["KeyCount"]:
+        raise AwsError(
+            f"{name}: neither a folder here nor s3://{aws.settings.bucket}/{prefix}: "
+            "give a folder with the source tables, such as data/sample"
+        )
+    return name
 
 
 def failure(aws: Aws, arn: str) -> str:
@@ -115,31 +171,44 @@ def failure(aws: Aws, arn: str) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Do what the command line asks for."""
-    parser = Parser("sagemaker-pipeline", __doc__)
+    parser = Parser("pipeline", __doc__)
     deploying = parser.command("deploy", "have the pipeline as it is described here")
-    for target in ("train", "serve"):
+    for target in Images._fields:
         deploying.add_argument(f"{target}_image", help=f"image `{target}`, by digest: …@sha256:…")
     starting = parser.command("run", "the pipeline, and wait for its end")
+    starting.add_argument("source", help="a folder with the source tables, here or in the bucket")
     starting.add_argument("parameters", nargs="*", metavar="NAME=VALUE", type=_pair)
     options, aws = parser.parse(arguments)
     if options.command == "run":
-        start(aws, dict(options.parameters))
+        start(aws, options.source, dict(options.parameters))
         return
-    images = options.train_image, options.serve_image
+    images = Images(options.train_image, options.serve_image)
     for image in images:
-        if "@sha256:" not in image:
-            raise ProjectError(f"{image}: expected an image by digest, …@sha256:…; push it first")
+        registry.require_digest(image)
+    require_sdk()
+    from .definition import definition
+
+    deploy(aws, definition(aws.settings, images, commit() or "none"))
+
+
+def require_sdk() -> None:
+    """Stop where the SageMaker SDK is not installed.
+
+    Raises
+    ------
+    ProjectError
+        With the command that installs it.
+    """
     if importlib.util.find_spec("sagemaker") is None:
         raise ProjectError(
             "the SageMaker SDK is missing: python3 bootstrap.py poetry install --with sagemaker"
         )
-    from .definition import definition
-
-    deploy(aws, definition(aws.settings, *images))
 
 
 def _pair(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text}: expected NAME=VALUE, such as Seed=7")
     return name, value
 
 

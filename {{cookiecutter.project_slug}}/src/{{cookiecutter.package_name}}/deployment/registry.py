@@ -15,6 +15,8 @@ from .settings import ROOT
 
 FILES = ("metadata.json", "model.onnx")
 TYPES = ["application/json", "application/jsonlines", "text/csv"]
+PRODUCTION = "production/model.tar.gz"
+NOTHING_YET = b"The model in production lies here as model.tar.gz, once there is one.\n"
 STATES = {"approve": "Approved", "reject": "Rejected"}
 
 
@@ -97,8 +99,7 @@ def register(aws: Aws, image: str, folder: Path, reports: Path) -> str:
     ProjectError
         When a file is missing, or the image is not named by digest.
     """
-    if "@sha256:" not in image:
-        raise ProjectError(f"{image}: expected an image by digest, …@sha256:…; push it first")
+    require_digest(image)
     metrics = reports / "metrics.json"
     for path in [*(folder / name for name in FILES), metrics]:
         if not path.is_file():
@@ -115,36 +116,98 @@ def register(aws: Aws, image: str, folder: Path, reports: Path) -> str:
             return version.arn
     for key, body in (("model.tar.gz", archive), ("metrics.json", metrics.read_bytes())):
         put(aws, f"{prefix}/{key}", body)
-    if not aws.find("sagemaker", "describe_model_package_group", ModelPackageGroupName=name):
-        aws.change("sagemaker", "create_model_package_group", ModelPackageGroupName=name)
+    have_group(aws)
     metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
     created = aws.change(
         "sagemaker",
         "create_model_package",
-        ModelPackageGroupName=name,
-        ModelApprovalStatus="PendingManualApproval",
         ClientToken=identity[:36],
         CustomerMetadataProperties={
             key: str(metadata[key]) for key in ("git_commit", "data_sha256", "contract_version")
         },
-        InferenceSpecification={
-            "Containers": [{"Image": image, "ModelDataUrl": url}],
-            "SupportedContentTypes": TYPES,
-            "SupportedResponseMIMETypes": TYPES,
-        },
-        ModelMetrics={
-            "ModelQuality": {
-                "Statistics": {
-                    "ContentType": "application/json",
-                    "S3Uri": f"s3://{bucket}/{prefix}/metrics.json",
-                }
-            }
-        },
+        **registration(name, image, url, f"s3://{bucket}/{prefix}/metrics.json"),
     )
     arn = str(created.get("ModelPackageArn", ""))
     if arn:
         say(f"Registered as {arn}: poe registry approve {arn.rpartition('/')[2]}")
     return arn
+
+
+def require_digest(image: str) -> None:
+    """Stop where an image is named by a tag, which may be another image tomorrow.
+
+    Raises
+    ------
+    ProjectError
+        Naming the image.
+    """
+    if "@sha256:" not in image:
+        raise ProjectError(f"{image}: expected an image by digest, …@sha256:…; push it first")
+
+
+def registration(name: str, image: str, model: Any, metrics: Any) -> dict[str, Any]:
+    """Describe a version that waits for approval.
+
+    Parameters
+    ----------
+    name : str
+        The group of the versions of this model.
+    image : str
+        What serves it, by digest.
+    model, metrics : str or pipeline variable
+        S3 addresses.
+
+    Returns
+    -------
+    dict
+        For `CreateModelPackage`.
+    """
+    quality = {"ContentType": "application/json", "S3Uri": metrics}
+    return {
+        "ModelPackageGroupName": name,
+        "ModelApprovalStatus": "PendingManualApproval",
+        "InferenceSpecification": {
+            "Containers": [{"Image": image, "ModelDataUrl": model}],
+            "SupportedContentTypes": TYPES,
+            "SupportedResponseMIMETypes": TYPES,
+        },
+        "ModelMetrics": {"ModelQuality": {"Statistics": quality}},
+    }
+
+
+def have_group(aws: Aws) -> None:
+    """Have the group that versions are registered in."""
+    name = aws.settings.name
+    if not aws.find("sagemaker", "describe_model_package_group", ModelPackageGroupName=name):
+        aws.change("sagemaker", "create_model_package_group", ModelPackageGroupName=name)
+
+
+def promote(aws: Aws, number: int) -> None:
+    """Make an approved version the one that the pipeline compares new models with.
+
+    Parameters
+    ----------
+    aws : Aws
+    number : int
+        The version; `endpoint.deploy` does this for the one that gets most requests.
+    """
+    version = choose(aws, number)
+    found = aws.read("sagemaker", "describe_model_package", ModelPackageName=version.arn)
+    source = found["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    target = {"Bucket": aws.settings.bucket, "Key": f"{aws.settings.name}/{PRODUCTION}"}
+    there = aws.find("s3", "head_object", **target)
+    if there and there["Metadata"].get("source") == source:
+        return
+    aws.change(
+        "s3",
+        "copy_object",
+        **target,
+        CopySource=source.removeprefix("s3://"),
+        Metadata={"source": source},
+        MetadataDirective="REPLACE",
+    )
+    if not aws.dry_run:
+        say(f"Version {number} is the one in production, which new models are compared with")
 
 
 def put(aws: Aws, key: str, body: bytes) -> None:
@@ -203,8 +266,12 @@ def main(arguments: list[str] | None = None) -> None:
         judging = parser.command(name, f"a version: it is {STATES[name].lower()} from then on")
         judging.add_argument("version", type=int)
         judging.add_argument("--note", default="", help="why, kept with the version")
+    promoting = parser.command("promote", "a version: new models are compared with it")
+    promoting.add_argument("version", type=int)
     options, aws = parser.parse(arguments)
-    if options.command == "list":
+    if options.command == "promote":
+        promote(aws, options.version)
+    elif options.command == "list":
         for line in lines(aws):
             say(line)
     elif options.command == "register":

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 WINDOWS = ("validation", "test")
 FEW, FULL, PRODUCTION = "few_feature_linear", "full_linear", "production"
 VERDICT = "--verdict"
+FILES = ("model.tar.gz", "metadata.json")
 
 
 def main(where: Paths, arguments: Sequence[str]) -> None:
@@ -111,7 +112,7 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
 def production(where: Paths) -> Predictor | None:
     """Load the model in production, where a job is given one that knows these features."""
     folder = where.work / PRODUCTION
-    if not where.job or not folder.is_dir():
+    if not where.job or not any((folder / name).is_file() for name in FILES):
         return None
     try:
         return Predictor(sagemaker.unpacked(folder))

@@ -1,0 +1,213 @@
+"""The jobs of SageMaker in containers of this machine, without an account: moto plays S3."""
+
+import argparse
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import ProjectError
+from .aws import Aws, run, say
+from .image import Images, build
+from .pipeline import require_sdk, upload
+from .registry import NOTHING_YET, put
+from .settings import ROOT, settings
+
+WINDOWS = ("train", "validation", "test")
+OUT = ROOT / "sagemaker-local"
+NETWORK = "sagemaker-local"
+SILENT = "SchemaVersion: '1.0'\nSageMaker: {PythonSDK: {Modules: {TelemetryOptOut: true}}}\n"
+
+
+def process(aws: Aws, image: str, folder: Path, source: Path) -> None:
+    """Turn source tables into windows, by a processing job."""
+    from sagemaker.core.local import LocalSession
+
+    from .definition import given, kept, processor
+
+    home = f"s3://{aws.settings.bucket}/{aws.settings.name}"
+    made = [kept(name, f"{home}/windows/{name}", f"data/processed/{name}") for name in WINDOWS]
+    session = LocalSession(default_bucket=aws.settings.bucket)
+    session.config = {"local": {"local_code": True, "container_root": str(folder)}}
+    processor(aws.settings, session, image, ["process"]).run(
+        inputs=[given("source", f"{home}/source/{upload(aws, source)}", "source")],
+        outputs=made,
+        wait=False,  # it has ended by then
+        logs=False,
+    )
+
+
+def train(aws: Aws, image: str, folder: Path, source: Path) -> None:
+    """Make a model of the windows in a folder, by a training job."""
+    from sagemaker.train.model_trainer import Mode
+
+    from .definition import trainer
+
+    trainer(
+        aws.settings,
+        None,
+        image,
+        {name: str(source / name) for name in WINDOWS},
+        training_mode=Mode.LOCAL_CONTAINER,
+        local_container_root=str(folder),
+    ).train()
+    packed = folder / "compressed_artifacts" / "model.tar.gz"
+    put(aws, f"{aws.settings.name}/trained/model.tar.gz", packed.read_bytes())
+
+
+def pipeline(aws: Aws, image: str, folder: Path, source: Path) -> None:
+    """Run the whole pipeline, up to the decision whether the model is good enough.
+
+    Raises
+    ------
+    ProjectError
+        When a step fails, or the model is not good enough: with the reason.
+    """
+    from . import definition
+    from .local_session import LocalSession
+
+    put(aws, f"{aws.settings.name}/production/README.txt", NOTHING_YET)
+    session = LocalSession(aws.settings.region, aws.settings.bucket, str(folder))
+    described = definition.pipeline(aws.settings, session, Images(image, image), "none")
+    described.upsert(aws.settings.role)
+    done = described.start(parameters={"Data": upload(aws, source)})
+    for step in done.list_steps()["PipelineExecutionSteps"]:
+        say(f"{step['StepName']}: {step['StepStatus']}")
+    if done.status != "Succeeded":
+        raise ProjectError(done.failure_reason)
+
+
+STEPS = {"process": process, "train": train, "pipeline": pipeline}
+SOURCES = {"process": "data/sample", "train": "data/processed", "pipeline": "data/sample"}
+
+
+@contextmanager
+def account() -> Iterator[Aws]:
+    """Play an account with nothing but a bucket; no call leaves this machine.
+
+    Yields
+    ------
+    Aws
+    """
+    from moto.server import ThreadedMotoServer
+
+    given = settings(
+        [
+            "bucket=sagemaker-local",
+            "role=arn:aws:iam::123456789012:role/sagemaker-local",
+            "jobs.process_hosts=1",
+            "jobs.train_on_spot=false",
+        ]
+    )
+    given = given.model_copy(update={"jobs": given.jobs.model_copy(update={"type": "local"})})
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with tempfile.TemporaryDirectory() as folder:
+        silent = Path(folder, "config.yaml")
+        silent.write_text(SILENT, encoding="utf-8")
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            del os.environ[name]
+        os.environ |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "local")
+        os.environ |= {
+            "AWS_DEFAULT_REGION": given.region,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "SAGEMAKER_USER_CONFIG_OVERRIDE": str(silent),
+            "SAGEMAKER_VALIDATE_ROLE": "false",
+        }
+        try:
+            found = Aws(given)
+            region = {"LocationConstraint": given.region}
+            found.change(
+                "s3", "create_bucket", Bucket=given.bucket, CreateBucketConfiguration=region
+            )
+            yield found
+        finally:
+            server.stop()
+
+
+@contextmanager
+def containers(image: str) -> Iterator[Path]:
+    """Give the containers a folder, and remove what they leave: themselves, files, the network.
+
+    Yields
+    ------
+    pathlib.Path
+    """
+    present = _docker("network", "inspect", NETWORK)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        try:
+            yield folder
+        finally:
+            for composed in folder.rglob("docker-compose.yaml"):
+                label = f"label=com.docker.compose.project.working_dir={composed.parent}"
+                for each in _docker("ps", "--all", "--quiet", "--filter", label).split():
+                    _docker("rm", "--force", each)
+            # Files of a job belong to root.
+            mine = f"{os.getuid()}:{os.getgid()}" if hasattr(os, "getuid") else "0:0"
+            owner = ["chown", "--recursive", mine, "/work"]
+            _docker("run", "--rm", "--volume", f"{folder}:/work", image, *owner)
+            if not present:
+                _docker("network", "rm", NETWORK)
+
+
+def download(aws: Aws, folder: Path) -> None:
+    """Bring what was made from the bucket into a folder, in place of what is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    home = f"{aws.settings.name}/"
+    for found in aws.every(
+        "s3", "list_objects_v2", "Contents", Bucket=aws.settings.bucket, Prefix=home
+    ):
+        kind, _, name = found["Key"].removeprefix(home).partition("/")
+        if kind in ("runs", "trained", "windows"):
+            path = folder / kind / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aws.read(
+                "s3",
+                "download_file",
+                Bucket=aws.settings.bucket,
+                Key=found["Key"],
+                Filename=str(path),
+            )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Do what the command line asks for."""
+    parser = argparse.ArgumentParser("sagemaker-local", description=__doc__)
+    parser.add_argument("step", nargs="?", choices=STEPS, default="pipeline", help="(pipeline)")
+    parser.add_argument("--source", type=Path, help="(data/sample; for train data/processed)")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"({OUT.name}; is emptied first)")
+    options = parser.parse_args(arguments)
+    source = options.source or ROOT / SOURCES[options.step]
+    if not source.is_dir():
+        raise ProjectError(f"{source}: no such folder: make it with poe pipeline, or give --source")
+    require_sdk()
+    image = build("train")
+    # What the SDK and moto have to say; what a container says is shown.
+    logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore", module="sagemaker")
+    with account() as aws, containers(image) as folder:
+        try:
+            STEPS[options.step](aws, image, folder, source)
+        except (ImportError, RuntimeError) as error:
+            # Of the SDK, which has shown what the container said.
+            raise ProjectError(f"{options.step}: {' '.join(str(error).split())}") from error
+        finally:
+            download(aws, options.out)
+    say(f"{options.step} is done: see {options.out}")
+
+
+def _docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else ""
+
+
+if __name__ == "__main__":
+    run(main)

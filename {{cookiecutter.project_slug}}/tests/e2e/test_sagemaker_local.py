@@ -1,0 +1,128 @@
+"""Jobs and pipeline in local containers, as the SageMaker SDK runs them."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from {{ cookiecutter.package_name }} import contract
+from {{ cookiecutter.package_name }}.config import DataConfig
+from {{ cookiecutter.package_name }}.deployment import local
+from {{ cookiecutter.package_name }}.deployment.settings import ROOT
+from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
+from {{ cookiecutter.package_name }}.inference.predictor import Predictor
+from {{ cookiecutter.package_name }}.preprocessing.ingest import files, read
+from {{ cookiecutter.package_name }}.schema import COLUMNS
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("sagemaker") is None,
+    reason="no SageMaker SDK: python3 bootstrap.py poetry install --with sagemaker",
+)
+
+
+def docker(*arguments: str) -> set[str]:
+    return {*subprocess.check_output(["docker", *arguments], text=True).split()}
+
+
+@pytest.fixture
+def run(images: Callable[[str], str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `poe sagemaker-local`, and see that it leaves no container and no network."""
+    images("train")
+
+    def done(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        found = subprocess.run(
+            [sys.executable, "-m", local.__name__, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert local.NETWORK not in docker("network", "ls", "--format", {% raw %}"{{.Name}}"{% endraw %})
+        assert not docker("ps", "--all", "--quiet", "--filter", f"network={local.NETWORK}")
+        return found
+
+    return done
+
+
+def trained(folder: Path, target: Path) -> Predictor:
+    """Load the model that a run has left."""
+    (packed,) = folder.glob("trained/**/model.tar.gz")
+    with tarfile.open(packed) as archive:
+        archive.extractall(target, filter="data")
+    return Predictor(target)
+
+
+def test_the_whole_pipeline_makes_the_model_that_is_made_here(
+    run: Callable[..., subprocess.CompletedProcess[str]],
+    folder: Path,
+    windows: dict[str, pl.DataFrame],
+    tmp_path: Path,
+) -> None:
+    done = run("--out", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for step in ("Process", "Train", "Evaluate", "GoodEnough"):
+        assert f"{step}: Succeeded" in done.stdout
+    test = windows["test"]
+    scores = trained(tmp_path / "out", tmp_path / "model").score(test)
+    assert np.allclose(scores, Predictor(folder).score(test), atol=1e-4)
+    assert [*(tmp_path / "out").glob("runs/*/reports/index.html")]
+
+
+def test_a_model_of_noise_is_refused_with_metric_value_and_threshold(
+    run: Callable[..., subprocess.CompletedProcess[str]], config: Configuration, tmp_path: Path
+) -> None:
+    source = noise(ROOT / config.source, config.data, tmp_path / "source")
+    done = run("--source", source, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "NotGoodEnough: Failed" in done.stdout
+    *_, said = done.stderr.splitlines()
+    assert "The model is not registered: " in said
+    assert "on test is " in said
+    assert ", required " in said
+
+
+def noise(source: Path, config: DataConfig, target: Path) -> Path:
+    """Copy source tables, with the outcomes dealt out at random."""
+    shutil.copytree(source, target)
+    known = {column.name for column in contract.inputs(COLUMNS)}
+    for path in files(target / config.table):
+        table = read(path)
+        outcomes = {column.name for column in COLUMNS} & {*table.columns} - known
+        assert outcomes
+        table = table.with_columns(pl.col(*outcomes).shuffle(seed=0))
+        table.write_csv(path) if path.suffix == ".csv" else table.write_parquet(path)
+    return target
+
+
+def test_each_job_runs_by_itself(
+    run: Callable[..., subprocess.CompletedProcess[str]],
+    windows: dict[str, pl.DataFrame],
+    tmp_path: Path,
+) -> None:
+    done = run("process", "--out", tmp_path / "processed")
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = {name: read(tmp_path / "processed" / "windows" / name) for name in windows}
+    for name, window in windows.items():
+        assert made[name].equals(window.select(made[name].columns))
+    source = tmp_path / "processed" / "windows"
+    done = run("train", "--source", source, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert np.isfinite(trained(tmp_path / "out", tmp_path / "model").score(made["test"])).all()
+
+
+def test_a_job_that_fails_says_what_its_container_said(
+    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    for name in ("train", "validation"):
+        (tmp_path / "windows" / name).mkdir(parents=True)
+        (tmp_path / "windows" / name / "part-0.parquet").write_bytes(b"cut off")
+    done = run("train", "--source", tmp_path / "windows", "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "not a readable parquet file" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("error: train: ")
