@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +30,7 @@ TIERS = ("unit", "module", "integration", "e2e")
 ISOLATED = ("unit", "module")
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
+RUN = "PYTEST_RUN"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,10 +46,23 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("Tests run in random order: install pytest-randomly and enable it.")
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
+    # The same in all workers, which inherit it.
+    os.environ.setdefault(RUN, uuid.uuid4().hex)
     # Two workers whose threads spin on the same cores are slower than two with one thread each.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the images that tests have built, once all workers are done with them."""
+    if hasattr(session.config, "workerinput") or not shutil.which("docker"):
+        return
+    label = f"label={RUN}={os.environ[RUN]}"
+    asked = ["docker", "images", "--all", "--quiet", "--filter", label]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+    if found:
+        subprocess.run(["docker", "rmi", "--force", *found], capture_output=True, check=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 import shutil
 import signal
@@ -23,6 +24,7 @@ from {{ cookiecutter.package_name }}.entrypoints import serve
 from {{ cookiecutter.package_name }}.inference.predictor import Predictor
 from {{ cookiecutter.package_name }}.schema import COLUMNS
 
+LABEL = "PYTEST_RUN"
 NO_ENGINE = "no container engine answers: install and start Docker, then run poe test-e2e"
 
 
@@ -100,7 +102,9 @@ def images() -> Callable[[str], str]:
     if not shutil.which("docker") or subprocess.run(asked, capture_output=True).returncode:
         pytest.skip(NO_ENGINE)
 
-    return functools.cache(image.build)
+    # Without the names that `poe image` gives; tests/conftest.py removes them.
+    label = f"{LABEL}={os.environ[LABEL]}"
+    return functools.cache(lambda target: image.build(target, ["--label", label], named=False))
 
 
 @pytest.fixture(scope="session")

@@ -34,15 +34,11 @@ def docker(*arguments: str) -> set[str]:
 @pytest.fixture
 def run(images: Callable[[str], str]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `poe sagemaker-local`, and see that it leaves no container and no network."""
-    images("train")
 
     def done(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        found = subprocess.run(
-            [sys.executable, "-m", local.__name__, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, "-m", local.__name__, "--image", images("train")]
+        command += map(str, arguments)
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
         assert local.NETWORK not in docker("network", "ls", "--format", {% raw %}"{{.Name}}"{% endraw %})
         assert not docker("ps", "--all", "--quiet", "--filter", f"network={local.NETWORK}")
         return found

@@ -44,8 +44,8 @@ def main() -> None:
         build(target, further)
 
 
-def build(target: str, arguments: Sequence[str] = ()) -> str:
-    """Build one image, named after the project and the target.
+def build(target: str, arguments: Sequence[str] = (), *, named: bool = True) -> str:
+    """Build one image.
 
     Parameters
     ----------
@@ -53,6 +53,8 @@ def build(target: str, arguments: Sequence[str] = ()) -> str:
         `train` or `serve`.
     arguments : sequence of str
         For `docker build`, after those in the variable IMAGE_OPTIONS.
+    named : bool
+        Whether it takes over the name of the project and the target.
 
     Returns
     -------
@@ -64,7 +66,8 @@ def build(target: str, arguments: Sequence[str] = ()) -> str:
     with secrets() as given, tempfile.TemporaryDirectory() as folder:
         identity = Path(folder, "identity")
         command = ["docker", "build", "--file", "container/Dockerfile", "--target", target]
-        command += ["--tag", name, "--iidfile", str(identity), *given]
+        command += ["--tag", name] if named else []
+        command += ["--iidfile", str(identity), *given]
         command += ["--build-arg", f"LOCK_SHA256={lock}", "--build-arg", f"GIT_COMMIT={commit()}"]
         command += [*shlex.split(os.environ.get("IMAGE_OPTIONS", "")), *arguments, "."]
         try:

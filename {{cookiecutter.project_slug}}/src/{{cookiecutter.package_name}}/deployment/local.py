@@ -183,13 +183,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("sagemaker-local", description=__doc__)
     parser.add_argument("step", nargs="?", choices=STEPS, default="pipeline", help="(pipeline)")
     parser.add_argument("--source", type=Path, help="(data/sample; for train data/processed)")
+    parser.add_argument("--image", help="the image `train`, else it is built")
     parser.add_argument("--out", type=Path, default=OUT, help=f"({OUT.name}; is emptied first)")
     options = parser.parse_args(arguments)
     source = options.source or ROOT / SOURCES[options.step]
     if not source.is_dir():
         raise ProjectError(f"{source}: no such folder: make it with poe pipeline, or give --source")
     require_sdk()
-    image = build("train")
+    image = options.image or build("train")
     # What the SDK and moto have to say; what a container says is shown.
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore", module="sagemaker")
