@@ -1,27 +1,26 @@
 """The jobs of SageMaker in containers of this machine, without an account: moto plays S3."""
 
 import argparse
-import logging
 import os
 import shutil
 import subprocess
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import boto3
 
 from ..errors import ProjectError
 from .aws import Aws, run, say
 from .image import Images, build
 from .pipeline import require_sdk, upload
 from .registry import NOTHING_YET, put
-from .settings import ROOT, settings
+from .settings import ROOT, Settings, settings
 
 WINDOWS = ("train", "validation", "test")
 OUT = ROOT / "sagemaker-local"
 NETWORK = "sagemaker-local"
-SILENT = "SchemaVersion: '1.0'\nSageMaker: {PythonSDK: {Modules: {TelemetryOptOut: true}}}\n"
 
 
 def process(aws: Aws, image: str, folder: Path, source: Path) -> None:
@@ -86,16 +85,8 @@ STEPS = {"process": process, "train": train, "pipeline": pipeline}
 SOURCES = {"process": "data/sample", "train": "data/processed", "pipeline": "data/sample"}
 
 
-@contextmanager
-def account() -> Iterator[Aws]:
-    """Play an account with nothing but a bucket; no call leaves this machine.
-
-    Yields
-    ------
-    Aws
-    """
-    from moto.server import ThreadedMotoServer
-
+def here() -> Settings:
+    """Return the settings with which jobs run on this machine."""
     given = settings(
         [
             "bucket=sagemaker-local",
@@ -104,32 +95,35 @@ def account() -> Iterator[Aws]:
             "jobs.train_on_spot=false",
         ]
     )
-    given = given.model_copy(update={"jobs": given.jobs.model_copy(update={"type": "local"})})
+    return given.model_copy(update={"jobs": given.jobs.model_copy(update={"type": "local"})})
+
+
+@contextmanager
+def account(given: Settings) -> Iterator[Aws]:
+    """Play an account with nothing but a bucket; no call leaves this machine.
+
+    Yields
+    ------
+    Aws
+    """
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    with tempfile.TemporaryDirectory() as folder:
-        silent = Path(folder, "config.yaml")
-        silent.write_text(SILENT, encoding="utf-8")
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            del os.environ[name]
-        os.environ |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "local")
-        os.environ |= {
-            "AWS_DEFAULT_REGION": given.region,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "SAGEMAKER_USER_CONFIG_OVERRIDE": str(silent),
-            "SAGEMAKER_VALIDATE_ROLE": "false",
-        }
-        try:
-            found = Aws(given)
-            region = {"LocationConstraint": given.region}
-            found.change(
-                "s3", "create_bucket", Bucket=given.bucket, CreateBucketConfiguration=region
-            )
-            yield found
-        finally:
-            server.stop()
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "local")
+    os.environ |= {
+        "AWS_DEFAULT_REGION": given.region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+    try:
+        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=given.bucket)
+        yield Aws(given)
+    finally:
+        server.stop()
 
 
 @contextmanager
@@ -189,12 +183,10 @@ def main(arguments: list[str] | None = None) -> None:
     source = options.source or ROOT / SOURCES[options.step]
     if not source.is_dir():
         raise ProjectError(f"{source}: no such folder: make it with poe pipeline, or give --source")
-    require_sdk()
+    given = here()
+    require_sdk(given.region)
     image = options.image or build("train")
-    # What the SDK and moto have to say; what a container says is shown.
-    logging.disable(logging.WARNING)
-    warnings.filterwarnings("ignore", module="sagemaker")
-    with account() as aws, containers(image) as folder:
+    with account(given) as aws, containers(image) as folder:
         try:
             STEPS[options.step](aws, image, folder, source)
         except (ImportError, RuntimeError) as error:

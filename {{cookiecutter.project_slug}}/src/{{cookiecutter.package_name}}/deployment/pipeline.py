@@ -5,6 +5,9 @@ import difflib
 import hashlib
 import importlib.util
 import json
+import logging
+import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from ..errors import ProjectError
 from . import registry
 from .aws import Aws, AwsError, Parser, run, say
 from .image import Images, commit
+from .settings import ROOT
 
 
 def deploy(aws: Aws, wanted: Mapping[str, Any]) -> None:
@@ -185,14 +189,19 @@ def main(arguments: list[str] | None = None) -> None:
     images = Images(options.train_image, options.serve_image)
     for image in images:
         registry.require_digest(image)
-    require_sdk()
+    require_sdk(aws.settings.region)
     from .definition import definition
 
     deploy(aws, definition(aws.settings, images, commit() or "none"))
 
 
-def require_sdk() -> None:
-    """Stop where the SageMaker SDK is not installed.
+def require_sdk(region: str) -> None:
+    """Stop where the SageMaker SDK is not installed; else have it be quiet, and ask AWS for nothing.
+
+    Parameters
+    ----------
+    region : str
+        Without one, it cannot even be imported.
 
     Raises
     ------
@@ -203,6 +212,12 @@ def require_sdk() -> None:
         raise ProjectError(
             "the SageMaker SDK is missing: python3 bootstrap.py poetry install --with sagemaker"
         )
+    logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore", module="sagemaker")
+    # It would simulate the policy of the role, which takes a right that no command here needs.
+    os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"
+    os.environ.setdefault("AWS_DEFAULT_REGION", region)
+    os.environ.setdefault("SAGEMAKER_USER_CONFIG_OVERRIDE", str(ROOT / "conf/deploy/sdk.yaml"))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,0 +1,161 @@
+"""SageMaker: the commands of docs/sagemaker.md, verbatim, against AWS as moto plays it."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+import pytest
+
+from tests.project import engine, readme
+from tests.project.conftest import Project
+
+SLUG = "harbour-crane-s-wear"
+BUCKET = "models-123456789012"
+SERVING = "docker run --rm --publish"
+VERSIONS = "the project's tests/integration/test_deployment.py: it takes several versions"
+INSIDE = "it runs in the images"
+ELSEWHERE = {
+    **dict.fromkeys(("process", "train", "evaluate", "serve"), INSIDE),
+    "test": "a window of the data",
+    "docker build": "it is what the images are built with",
+    f"python -m {SLUG.replace('-', '_')}.entrypoints.process": "test_readme.py: a stage runs it",
+    "poe image --build-arg BASE_IMAGE=registry.example.com/python:3.12": "test_container.py",
+    "poe load": "test_container.py",
+    "python3 bootstrap.py poetry install --with load": "test_container.py",
+    "poe endpoint rollback": VERSIONS,
+    "poe endpoint deploy 3=90 4=10": VERSIONS,
+    "poe endpoint weights 3=50 4=50": VERSIONS,
+    "poe endpoint deploy 3 --shadow 4": VERSIONS,
+    "poe experiment": "the project's tests/unit/test_experiment.py",
+}
+FILLED_IN = {
+    "poe registry promote VERSION": "poe registry promote 1",
+    "poe endpoint transform s3://…/records.jsonl s3://…/predictions": (
+        f"poe endpoint transform s3://{BUCKET}/records.jsonl s3://{BUCKET}/predictions"
+    ),
+}
+SIGN_IN = "aws ecr get-login-password | docker login"
+
+
+def free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return int(opened.getsockname()[1])
+
+
+def started(command: list[str], address: str, log: Path) -> subprocess.Popen[bytes]:
+    """Start a server, and wait until it answers."""
+    with log.open("wb") as stream:
+        server = subprocess.Popen(command, stdout=stream, stderr=stream)
+    for _ in range(300):
+        if readme.answers(address):
+            return server
+        assert server.poll() is None, log.read_text()
+        signal.sigtimedwait([], 0.1)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """AWS and a registry of images on this machine, and the AWS command line."""
+    try:
+        engine.require()
+    except engine.NoEngineError as reason:
+        pytest.skip(str(reason))
+    if not shutil.which("docker-registry"):
+        pytest.skip("no registry of images: .ci/run installs Debian's docker-registry")
+    folder = tmp_path_factory.mktemp("account")
+    venv.create(folder / "aws", with_pip=True)
+    pip = [str(folder / "aws/bin/python"), "-m", "pip", "install", "--quiet", "awscli>=1.46"]
+    subprocess.run(pip, check=True)
+    cloud, images = free_port(), free_port()
+    settings = folder / "registry.yml"
+    settings.write_text(
+        "version: 0.1\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder / 'images'}}}}}\n"
+        f"http: {{addr: '127.0.0.1:{images}'}}\n"
+    )
+    moto = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(cloud)]
+    servers = [
+        started(moto, f"http://127.0.0.1:{cloud}/moto-api/", folder / "moto.log"),
+        started(
+            ["docker-registry", "serve", str(settings)],
+            f"http://127.0.0.1:{images}/v2/",
+            folder / "registry.log",
+        ),
+    ]
+    yield {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{cloud}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-west-2",
+        "REGISTRY_HERE": f"127.0.0.1:{images}",
+        "PATH": f"{folder / 'aws/bin'}",
+    }
+    for server in servers:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def said(
+    _trained: Project,
+    account: dict[str, str],
+    turn: filelock.BaseFileLock,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, str]]:
+    """What each command of the page printed."""
+    path = os.pathsep.join(
+        [str(_trained.root / ".venv/bin"), _trained.environment["PATH"], account["PATH"]]
+    )
+    environment = {**_trained.environment, **account, "PATH": path}
+    shell = readme.Shell(_trained.root, environment, tmp_path_factory.mktemp("record"))
+    text = (_trained.root / "docs/sagemaker.md").read_text()
+    (serving,) = re.findall(rf"^{SERVING}.*$", text, re.MULTILINE)
+    (push,) = re.findall(r"^REGISTRY=.*?(?=^```)", text, re.MULTILINE | re.DOTALL)
+    # There is nobody to sign in to.
+    (sign_in,) = re.findall(rf"^{re.escape(SIGN_IN)}.*\n", push, re.MULTILINE)
+    here = push.replace(sign_in, "")
+    here, registries = re.subn("^REGISTRY=.*", "REGISTRY=$REGISTRY_HERE", here)
+    assert registries == 1
+    filled_in = FILLED_IN | {push.strip(): here}
+    servers = {serving: "http://127.0.0.1:8080/ping"}
+    found = readme.run(text, shell, servers, filled_in, ELSEWHERE, turn)
+    yield {each.step.text.strip(): each.output for each in found}
+    names = [f"{SLUG}-{target}" for target in ("train", "serve")]
+    names += [f"{account['REGISTRY_HERE']}/{name}" for name in names]
+    subprocess.run(["docker", "rmi", "--force", *names], check=True, capture_output=True)
+    _trained.does("git reset --quiet --hard trained && git clean --quiet -d --force")
+
+
+def printed(said: dict[str, str], beginning: str) -> str:
+    """What the one block that holds this line printed."""
+    (found,) = (output for text, output in said.items() if beginning in text.splitlines())
+    return found
+
+
+def test_from_nothing_to_an_endpoint(said: dict[str, str]) -> None:
+    shown = printed(said, "poe pipeline-run data/sample")
+    assert '+  "Version"' in shown
+    assert f"{SLUG} is made" in shown
+    assert ": Succeeded" in shown
+    shown = printed(said, "poe endpoint deploy")
+    assert "PendingManualApproval" in shown
+    assert "Version 1 is Approved" in shown
+    assert f"{SLUG} serves version 1 (1)" in shown
+    assert "version 1: weight 1" in shown
+    assert f"{SLUG} is deleted" in printed(said, "poe endpoint delete")
+
+
+def test_the_pipeline_runs_in_local_containers(said: dict[str, str]) -> None:
+    shown = printed(said, "poe sagemaker-local")
+    for step in ("Process", "Train", "Evaluate", "GoodEnough"):
+        assert f"{step}: Succeeded" in shown
