@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -63,6 +64,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
     if found:
         subprocess.run(["docker", "rmi", "--force", *found], capture_output=True, check=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in a line how many tests were skipped for a reason."""
+    reports = terminalreporter.stats.get("skipped", [])
+    for reason, count in Counter(report.longrepr[2] for report in reports).items():
+        terminalreporter.write_line(f"{count} {reason[0].lower()}{reason[1:]}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

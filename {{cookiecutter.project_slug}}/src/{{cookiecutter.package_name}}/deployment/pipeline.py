@@ -196,7 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def require_sdk(region: str) -> None:
-    """Stop where the SageMaker SDK is not installed; else have it be quiet, and ask AWS for nothing.
+    """Stop where the SageMaker SDK is missing; else have it be quiet, and ask AWS for nothing.
 
     Parameters
     ----------
