@@ -151,5 +151,23 @@ def test_several_records_of_a_request_are_told_apart() -> None:
 def test_what_is_no_capture_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="no captured prediction"):
         captured(tmp_path / "nowhere", "score")
-    with pytest.raises(ProjectError, match=r"1\.jsonl, line 1: not a captured JSON answer with x"):
+    with pytest.raises(ProjectError, match=r"1\.jsonl, line 1: not a captured answer with x"):
         captured(folder, "x")
+
+
+@pytest.mark.parametrize(
+    ("answer", "field"),
+    [("score,late\r\n0.25,0\r\n0.5,1\r\n", "score"), ("0.25,0\r\n0.5,1\r\n", "0")],
+)
+def test_answers_in_csv_are_read_with_and_without_a_header(
+    answer: str, field: str, tmp_path: Path
+) -> None:
+    hour = tmp_path / "delays" / "v1" / "2026" / "11" / "25" / "20"
+    hour.mkdir(parents=True)
+    output = {"observedContentType": "text/csv", "data": answer, "encoding": "CSV"}
+    line = {"captureData": {"endpointOutput": output}, "eventMetadata": {"eventId": "a"}}
+    (hour / "1.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    found = captured(tmp_path / "delays", field)
+    assert found["prediction"].to_list() == [0.25, 0.5]
+    with pytest.raises(ProjectError, match="not a captured answer with 7"):
+        captured(tmp_path / "delays", "7")

@@ -2,6 +2,8 @@
 
 import argparse
 import base64
+import csv
+import io
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -175,7 +177,7 @@ def captured(folder: Path, field: str) -> pl.DataFrame:
     folder : pathlib.Path
         A copy of `captured/` in the bucket: a folder for each variant, with JSON Lines below.
     field : str
-        Of a prediction, such as `probability`.
+        Of a prediction, such as `probability`; of CSV without a header its position, from 0.
 
     Returns
     -------
@@ -205,22 +207,26 @@ def _rows(path: Path, folder: Path, field: str) -> Iterator[tuple[str, str, int,
             text = output["data"]
             if output["encoding"] == "BASE64":
                 text = base64.b64decode(text).decode()
-            if output["observedContentType"] == "application/json":
-                predictions = json.loads(text)["predictions"]
-            else:
-                predictions = [json.loads(each) for each in text.splitlines()]
-            for position, prediction in enumerate(predictions):
-                yield (
-                    variant,
-                    about.get("inferenceId", about["eventId"]),
-                    position,
-                    prediction[field],
-                )
-        except (KeyError, TypeError, ValueError) as error:
+            key = about.get("inferenceId", about["eventId"])
+            for position, value in enumerate(_values(text, output["observedContentType"], field)):
+                yield variant, key, position, float(value)
+        except (IndexError, KeyError, TypeError, ValueError) as error:
             raise ProjectError(
-                f"{path}, line {number}: not a captured JSON answer with {field} "
+                f"{path}, line {number}: not a captured answer with {field} "
                 f"({type(error).__name__}: {error})"
             ) from error
+
+
+def _values(text: str, kind: str, field: str) -> list[Any]:
+    if kind == "application/json":
+        return [each[field] for each in json.loads(text)["predictions"]]
+    if kind == "text/csv":
+        first, *others = rows = [*csv.reader(io.StringIO(text))]
+        # An answer has a header if its request has one.
+        if field in first:
+            return [row[first.index(field)] for row in others]
+        return [row[int(field)] for row in rows]
+    return [json.loads(each)[field] for each in text.splitlines()]
 
 
 def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.DataFrame:
@@ -261,7 +267,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("labels", type=Path, help=f".csv or .parquet with {KEY} and the label")
     parser.add_argument("old", help="the variant that served before, such as v1")
     parser.add_argument("new", help="the new one, such as v2")
-    parser.add_argument("--prediction", required=True, help="field of an answer")
+    parser.add_argument(
+        "--prediction", required=True, help="field of an answer, or its position in CSV"
+    )
     parser.add_argument("--label", required=True, help="column of the labels")
     parser.add_argument("--loss", required=True, help=f"{', '.join(LOSSES)}, or quantile:LEVEL")
     parser.add_argument("--smallest", type=float, required=True, help="effect that matters")
