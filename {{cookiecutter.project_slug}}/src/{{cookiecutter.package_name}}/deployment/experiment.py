@@ -223,9 +223,9 @@ def _values(text: str, kind: str, field: str) -> list[Any]:
     if kind == "text/csv":
         first, *others = rows = [*csv.reader(io.StringIO(text))]
         # An answer has a header if its request has one.
-        if field in first:
-            return [row[first.index(field)] for row in others]
-        return [row[int(field)] for row in rows]
+        if field.isdecimal():
+            return [row[int(field)] for row in rows]
+        return [row[first.index(field)] for row in others]
     return [json.loads(each)[field] for each in text.splitlines()]
 
 
