@@ -147,7 +147,7 @@ def test_from_nothing_to_an_endpoint(said: dict[str, str]) -> None:
     assert '+  "Version"' in shown
     assert f"{SLUG} is made" in shown
     assert ": Succeeded" in shown
-    shown = printed(said, "poe endpoint deploy")
+    shown = printed(said, "poe endpoint status")
     assert "PendingManualApproval" in shown
     assert "Version 1 is Approved" in shown
     assert f"{SLUG} serves version 1 (1)" in shown
