@@ -32,6 +32,7 @@ from lifecycle import (
 )
 from measure import TEMPLATE, Bench, Contender, Quantity, in_turn
 from preprocessing import PREPROCESSING, preprocessing
+from process import PROCESS, process
 from serving import SERVING, serving
 
 PAGE = TEMPLATE / "docs" / "benchmarks.md"
@@ -66,6 +67,7 @@ PARTS = {
     "tests": Part(TESTS, tests),
     "server": Part(SERVING, serving),
     "preprocessing": Part(PREPROCESSING, preprocessing),
+    "process": Part(PROCESS, process),
 }
 
 

@@ -182,7 +182,45 @@ def test_without_an_engine_one_line_says_what_to_do(fresh: Project) -> None:
     assert "error:" in said.splitlines()[-1]
     assert "poe image nothing" not in said
     said = fresh.refuses("poe image nothing")
-    assert "nothing: no such target, expected train or serve" in said
+    assert "nothing: no such target, expected train, serve, spark" in said
+
+
+def test_two_hosts_with_spark_make_what_polars_makes(built: Project, tmp_path: Path) -> None:
+    built.does("poe image spark")
+    image, hosts = f"{built.root.name}-spark", ["algo-1", "algo-2"]
+    network = docker("network", "create", "ml-ready-spark")
+    try:
+        for name in hosts:
+            folder = tmp_path / name
+            (folder / "config").mkdir(parents=True)
+            resources = json.dumps({"current_host": name, "hosts": hosts})
+            (folder / "config" / "resourceconfig.json").write_text(resources)
+            shutil.copytree(built.root / "data/sample", folder / "processing" / "source")
+            in_parts(folder / "processing" / "source" / "flights.parquet")
+            options = ["--name", name, "--hostname", name, "--network", network]
+            options += ["--env", "SPARK_WORKER_CORES=1", "--volume", f"{folder}:/opt/ml"]
+            docker("run", "--detach", *options, image, "process-spark")
+        for name in hosts:
+            assert docker("wait", name) == "0", docker("logs", name)
+        for window in ("train", "validation", "test"):
+            found = [tmp_path / name / "processing/data/processed" / window for name in hosts]
+            # What a host writes stays on it.
+            parts = [pl.read_parquet(next(each.glob("*.parquet"))) for each in found]
+            expected = pl.read_parquet(built.root / "data/processed" / window)
+            assert pl.concat(parts).sort(pl.all()).equals(expected.sort(pl.all()))
+    finally:
+        docker("rm", "--force", *hosts)
+        docker("network", "rm", network)
+        docker("rmi", "--force", image)
+
+
+def in_parts(path: Path) -> None:
+    """Make a table of one file one of six, which gives two hosts something to do."""
+    table = pl.read_parquet(path)
+    path.unlink()
+    path.mkdir()
+    for part in range(6):
+        table.gather_every(6, part).write_parquet(path / f"{part}.parquet")
 
 
 REQUESTS = 100_000

@@ -104,6 +104,16 @@ def assert_the_mean_is_one_value_away(project: Project) -> None:
     assert known["mean"].mean() == pytest.approx(known["arr_delay"].mean(), abs=3)
 
 
+# Of the first pair: test_container.py.
+def test_spark_makes_what_polars_makes(pair: tuple[str, Project]) -> None:
+    _, project = pair
+    assert "skipped" in project.does("pytest tests/integration/test_spark.py")
+    project.does("python3 bootstrap.py poetry install --only spark --no-root")
+    said = project.does("pytest tests/integration/test_spark.py")
+    assert re.search(r"\d passed", said)
+    assert "skipped" not in said
+
+
 # The first regression; what takes the place of a classification: test_swap.py.
 @pytest.mark.parametrize("pair", PAIRS[1:2], indirect=True, ids="-".join)
 def test_another_problem_takes_the_place_of_the_example(

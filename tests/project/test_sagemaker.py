@@ -27,6 +27,10 @@ ELSEWHERE = {
     "test": "a window of the data",
     "docker build": "it is what the images are built with",
     f"python -m {SLUG.replace('-', '_')}.entrypoints.process": "test_readme.py: a stage runs it",
+    f"python -m {SLUG.replace('-', '_')}.entrypoints.spark --master spark://host:7077": (
+        "the project's tests/integration/test_spark.py"
+    ),
+    "poe image spark": "test_container.py",
     "poe image --build-arg BASE_IMAGE=registry.example.com/python:3.12": "test_container.py",
     "poe load": "test_container.py",
     "python3 bootstrap.py poetry install --with load": "test_container.py",
@@ -134,6 +138,7 @@ def said(
     names += [f"{account['REGISTRY_HERE']}/{name}" for name in names]
     subprocess.run(["docker", "rmi", "--force", *names], check=True, capture_output=True)
     _trained.does("git reset --quiet --hard trained && git clean --quiet -d --force")
+    _trained.does("dvc checkout --force --quiet")
 
 
 def printed(said: dict[str, str], beginning: str) -> str:

@@ -150,6 +150,14 @@ class Violation(NamedTuple):
     rule: str
 
 
+class Tally(NamedTuple):
+    """How many rows are valid, how many are quarantined, and how many break each rule."""
+
+    valid: int
+    quarantined: int
+    rules: dict[str, int]
+
+
 class Checked(NamedTuple):
     """A checked batch.
 
@@ -160,6 +168,11 @@ class Checked(NamedTuple):
     valid: pl.DataFrame
     quarantined: pl.DataFrame
     counts: dict[str, int]
+
+    @property
+    def tally(self) -> Tally:
+        """The numbers of it."""
+        return Tally(self.valid.height, self.quarantined.height, self.counts)
 
 
 def version(columns: Sequence[Column]) -> str:
@@ -194,14 +207,8 @@ def check(frame: pl.DataFrame, columns: Sequence[Column], *, text: bool = False)
     ContractError
         For a missing column, a wrong type, an empty batch, or a rule that cannot be computed.
     """
-    if frame.is_empty():
-        raise ContractError("The batch is empty: expected at least one row. Check the source.")
-    missing = [column.name for column in columns if column.name not in frame.columns]
-    if missing:
-        raise ContractError(
-            f"Columns missing: {', '.join(missing)}. Got {', '.join(frame.columns)}. "
-            "Add them to the source, or change schema.py."
-        )
+    require_rows(frame.height)
+    require_columns(frame.schema, columns, text=text)
     original = frame.select(column.name for column in columns)
     texts = [
         column
@@ -209,12 +216,12 @@ def check(frame: pl.DataFrame, columns: Sequence[Column], *, text: bool = False)
         if text and column.dtype != "String" and frame.schema[column.name] == pl.String
     ]
     frame = original.with_columns(_parsed(original[column.name], column) for column in texts)
-    frame = _conform(frame, columns)
+    frame = _cast(frame, columns)
     failures = _failures(frame, columns)
     for column in texts:
         unreadable = original[column.name].is_not_null() & frame[column.name].is_null()
         rows = pl.DataFrame({"row": unreadable.arg_true()}).cast(pl.UInt32)
-        failures.extend(rows.with_columns(rule=pl.lit(_said(column))))
+        failures.extend(rows.with_columns(rule=pl.lit(said(column))))
     failures = failures.unique()
     counts = dict(failures["rule"].value_counts().sort("rule").iter_rows())
     reasons = failures.group_by("row").agg(reason=pl.col("rule").sort().str.join("; "))
@@ -223,12 +230,58 @@ def check(frame: pl.DataFrame, columns: Sequence[Column], *, text: bool = False)
     return Checked(valid.drop("row"), broken, counts)
 
 
-def require_tolerated(checked: Checked, tolerance: float) -> None:
+def require_columns(schema: pl.Schema, columns: Sequence[Column], *, text: bool = False) -> None:
+    """Stop a batch without a column of the contract, or with another type that is not converted.
+
+    Parameters
+    ----------
+    schema : polars.Schema
+        Of the batch.
+    columns : sequence of Column
+    text : bool
+        As for `check`.
+
+    Raises
+    ------
+    ContractError
+        Naming the columns.
+    """
+    missing = [column.name for column in columns if column.name not in schema]
+    if missing:
+        raise ContractError(
+            f"Columns missing: {', '.join(missing)}. Got {', '.join(schema)}. "
+            "Add them to the source, or change schema.py."
+        )
+    for column in columns:
+        got, expected = schema[column.name], column.polars_type
+        same_kind = (
+            got == expected
+            or (text and got == pl.String)
+            or (got.is_integer() and expected.is_numeric())
+            or (got.is_float() and expected.is_float())
+            or (isinstance(expected, pl.Datetime) and got == pl.Date)
+            or (isinstance(expected, pl.Datetime) and _local(got))
+            or (got == pl.Null and column.nullable)
+        )
+        if not same_kind:
+            raise ContractError(
+                f"Column {column.name} has type {got}, expected {expected}. "
+                "Convert it in the source, or change schema.py."
+            )
+
+
+def require_rows(rows: int) -> None:
+    """Stop an empty batch."""
+    if not rows:
+        raise ContractError("The batch is empty: expected at least one row. Check the source.")
+
+
+def require_tolerated(tally: Tally, tolerance: float) -> None:
     """Stop a batch of which too many rows break the contract.
 
     Parameters
     ----------
-    checked : Checked
+    tally : Tally
     tolerance : float
         Share of rows, 0 to 1, that may break a rule.
 
@@ -237,9 +290,9 @@ def require_tolerated(checked: Checked, tolerance: float) -> None:
     ContractError
         With the number of rows a rule.
     """
-    bad, rows = checked.quarantined.height, checked.valid.height + checked.quarantined.height
+    bad, rows = tally.quarantined, tally.valid + tally.quarantined
     if bad > tolerance * rows:
-        broken = "; ".join(f"{rule}: {count} rows" for rule, count in checked.counts.items())
+        broken = "; ".join(f"{rule}: {count} rows" for rule, count in tally.rules.items())
         raise ContractError(
             f"{bad} of {rows} rows ({100 * bad / rows:.4g} %) break the contract, "
             f"{100 * tolerance:.4g} % are tolerated: {broken}. Mend the source, or change "
@@ -345,26 +398,12 @@ def _parsed(texts: pl.Series, column: Column) -> pl.Series:
     return parsed.scatter(left.arg_true(), values)
 
 
-def _said(column: Column) -> str:
+def said(column: Column) -> str:
+    """Say which rule a row breaks."""
     return f"{column.name} {column.rule}"
 
 
-def _conform(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
-    for column in columns:
-        got, expected = frame.schema[column.name], column.polars_type
-        same_kind = (
-            got == expected
-            or (got.is_integer() and expected.is_numeric())
-            or (got.is_float() and expected.is_float())
-            or (isinstance(expected, pl.Datetime) and got == pl.Date)
-            or (isinstance(expected, pl.Datetime) and _local(got))
-            or (got == pl.Null and column.nullable)
-        )
-        if not same_kind:
-            raise ContractError(
-                f"Column {column.name} has type {got}, expected {expected}. "
-                "Convert it in the source, or change schema.py."
-            )
+def _cast(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     try:
         return frame.select(pl.col(column.name).cast(column.polars_type) for column in columns)
     except pl.exceptions.InvalidOperationError as error:
@@ -392,7 +431,7 @@ def _failures(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     try:
         schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
-        said = {column.name: _said(column) for column in columns}
+        rules = {column.name: said(column) for column in columns}
         cases: pl.DataFrame = errors.failure_cases
         unknown = cases.filter(pl.col("index").is_null())
         if unknown.height:
@@ -401,7 +440,7 @@ def _failures(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
                 f"{unknown['failure_case'][0]}"
             ) from errors
         return cases.select(
-            row=pl.col("index").cast(pl.UInt32), rule=pl.col("column").replace_strict(said)
+            row=pl.col("index").cast(pl.UInt32), rule=pl.col("column").replace_strict(rules)
         )
     return pl.DataFrame(schema={"row": pl.UInt32, "rule": pl.String})
 

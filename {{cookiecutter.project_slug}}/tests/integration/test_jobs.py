@@ -15,10 +15,12 @@ import polars as pl
 import pytest
 
 from {{ cookiecutter.package_name }}.entrypoints import (
+    cluster,
     environment,
     evaluate,
     process,
     sagemaker,
+    spark,
     train,
 )
 from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
@@ -109,6 +111,15 @@ def test_hosts_share_the_rows_and_lose_none(
         together = read(where.window(name))
         assert together.height == windows[name].height
         assert together.sort(pl.all()).equals(read(alone / name).sort(pl.all()))
+
+
+def test_spark_without_its_packages_says_how_to_install_them(
+    base: Path, config: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processing(base, config)
+    monkeypatch.setattr(cluster, "GROUP", ("not_installed",))
+    said = failure(base, spark.main, monkeypatch)
+    assert said == "Spark is missing: python3 bootstrap.py poetry install --with spark"
 
 
 def test_an_input_dealt_out_by_sagemaker_is_refused(base: Path, config: Configuration) -> None:

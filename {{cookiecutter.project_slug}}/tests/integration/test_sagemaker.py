@@ -70,6 +70,16 @@ def test_the_pipeline_is_the_one_that_was_looked_at(
     )
 
 
+def test_with_an_image_for_spark_the_data_are_processed_there(fixed: Settings) -> None:
+    spark = f"{REGISTRY}/spark@sha256:{'3' * 64}"
+    process, train, *_ = definition(fixed, IMAGES._replace(spark=spark), COMMIT)["Steps"]
+    outputs = json.dumps(process["Arguments"]["ProcessingOutputConfig"])
+    given = process["Arguments"]["AppSpecification"]
+    assert given == {"ImageUri": spark, "ContainerEntrypoint": ["process-spark"]}
+    assert "333333333333" in outputs
+    assert train["Arguments"]["AlgorithmSpecification"]["TrainingImage"] == IMAGES.train
+
+
 def test_a_model_is_registered_only_if_it_is_good_and_not_worse_than_the_one_in_use(
     described: dict[str, Any],
 ) -> None:

@@ -18,7 +18,7 @@ from {{ cookiecutter.package_name }}.preprocessing.features import (
     NUMERIC,
     features,
 )
-from {{ cookiecutter.package_name }}.preprocessing.split import require_variety
+from {{ cookiecutter.package_name }}.preprocessing.split import extent, require_variety
 from {{ cookiecutter.package_name }}.schema import COLUMNS, TARGET
 
 INPUTS = contract.inputs(COLUMNS)
@@ -91,9 +91,9 @@ def test_outliers_are_set_aside_and_counted(records: pl.DataFrame) -> None:
     checked = check(odd, COLUMNS)
     assert checked.counts == {f"{limited.name} {limited.rule}": 1}
     assert checked.quarantined.height == 1
-    require_tolerated(checked, tolerance=0.01)
+    require_tolerated(checked.tally, tolerance=0.01)
     with pytest.raises(ContractError, match=rf"1 of 100 rows .* {limited.name} must be"):
-        require_tolerated(checked, tolerance=0.001)
+        require_tolerated(checked.tally, tolerance=0.001)
 
 
 def test_windows_follow_each_other(config: Configuration, windows: dict[str, pl.DataFrame]) -> None:
@@ -105,4 +105,4 @@ def test_windows_follow_each_other(config: Configuration, windows: dict[str, pl.
 
 
 def test_each_window_has_several_outcomes(windows: dict[str, pl.DataFrame]) -> None:
-    require_variety(windows, TARGET)
+    require_variety({name: extent(window, TARGET) for name, window in windows.items()}, TARGET)

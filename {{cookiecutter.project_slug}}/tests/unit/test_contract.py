@@ -102,9 +102,9 @@ def test_a_missing_value_is_set_aside_only_where_it_must_not_be_missing() -> Non
 
 def test_more_bad_rows_than_tolerated_stop_with_counts_a_rule() -> None:
     checked = check(batch(count=11), COLUMNS)
-    require_tolerated(checked, 0.5)
+    require_tolerated(checked.tally, 0.5)
     with pytest.raises(ContractError, match=r"1 of 2 rows \(50 %\).*count must be.*: 1 rows"):
-        require_tolerated(checked, 0.49)
+        require_tolerated(checked.tally, 0.49)
 
 
 @pytest.mark.parametrize(

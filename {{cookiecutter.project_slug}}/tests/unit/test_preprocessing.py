@@ -9,7 +9,12 @@ import pytest
 from {{ cookiecutter.package_name }}.config import Join, Split
 from {{ cookiecutter.package_name }}.errors import ContractError
 from {{ cookiecutter.package_name }}.preprocessing.ingest import join, read
-from {{ cookiecutter.package_name }}.preprocessing.split import require_variety, split
+from {{ cookiecutter.package_name }}.preprocessing.split import (
+    Extent,
+    extent,
+    require_variety,
+    split,
+)
 
 RECORDS = pl.DataFrame({"key": ["a", "b", "a"], "value": [1, 2, 3]})
 BY_KEY = Join(table="other.parquet", keys=["key"])
@@ -130,6 +135,6 @@ def test_boundaries_of_another_type_are_refused() -> None:
 
 
 def test_a_window_with_one_class_is_refused() -> None:
-    windows = {"train": pl.DataFrame({"y": [0, 1]}), "test": pl.DataFrame({"y": [1, 1]})}
+    outcomes = {"train": Extent(2, 0, 1), "test": extent(pl.DataFrame({"y": [1, 1]}), "y")}
     with pytest.raises(ContractError, match="The test window holds only y=1 in 2 rows"):
-        require_variety(windows, "y")
+        require_variety(outcomes, "y")

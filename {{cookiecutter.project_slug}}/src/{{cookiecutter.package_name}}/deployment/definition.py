@@ -100,7 +100,7 @@ def pipeline(
     session : PipelineSession
         One that runs the steps here cannot register a model: that step is left out.
     images : Images
-        By digest.
+        By digest; with one for Spark, the data are processed there.
     commit : str
         What the images were made from.
 
@@ -116,13 +116,15 @@ def pipeline(
     cache = CacheConfig(enable_caching=days > 0, expire_after=f"P{max(days, 1)}D")
     # A step is found again by its arguments: what it writes to has to follow from what it is given.
     lineage = {"git_commit": commit, "data": data}
-    made_of = [images.train[-12:], data, hosts.to_string()]
+    preparing = images.spark or images.train
+    made_of = [preparing[-12:], data, hosts.to_string()]
     windows = Join(on="/", values=[home, "windows", *made_of])
     run = Join(on="/", values=[home, "runs", ExecutionVariables.PIPELINE_EXECUTION_ID])
 
+    command = ["process-spark" if images.spark else "process"]
     process = ProcessingStep(
         "Process",
-        step_args=processor(settings, session, images.train, ["process"], lineage, hosts).run(
+        step_args=processor(settings, session, preparing, command, lineage, hosts).run(
             inputs=[given("source", Join(on="/", values=[home, "source", data]), "source")],
             outputs=[
                 kept(name, Join(on="/", values=[windows, name]), f"data/processed/{name}")

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 ROOT = Path(__file__).parents[3]
-TARGETS = ("train", "serve")
+TARGETS = ("train", "serve", "spark")
+USUAL = TARGETS[:2]
 # What an image is made of; see .dockerignore.
 SOURCES = ("bootstrap.py", "conf", "container", "poetry.lock", "pyproject.toml", "src")
 
@@ -26,6 +27,7 @@ class Images(NamedTuple):
 
     train: str
     serve: str
+    spark: str | None = None
 
 
 def main() -> None:
@@ -36,11 +38,11 @@ def main() -> None:
         epilog="Further arguments, and those in the variable IMAGE_OPTIONS, go to `docker build`, "
         "such as --build-arg BASE_IMAGE=…",
     )
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help="train, serve (both)")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="train, serve (both), spark")
     options, further = parser.parse_known_args()
     if unknown := set(options.targets) - {*TARGETS}:
-        parser.error(f"{', '.join(unknown)}: no such target, expected {' or '.join(TARGETS)}")
-    for target in options.targets or TARGETS:
+        parser.error(f"{', '.join(unknown)}: no such target, expected {', '.join(TARGETS)}")
+    for target in options.targets or USUAL:
         build(target, further)
 
 
@@ -50,7 +52,7 @@ def build(target: str, arguments: Sequence[str] = (), *, named: bool = True) -> 
     Parameters
     ----------
     target : str
-        `train` or `serve`.
+        One of `TARGETS`.
     arguments : sequence of str
         For `docker build`, after those in the variable IMAGE_OPTIONS.
     named : bool

@@ -177,8 +177,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Do what the command line asks for."""
     parser = Parser("pipeline", __doc__)
     deploying = parser.command("deploy", "have the pipeline as it is described here")
-    for target in Images._fields:
+    for target in ("train", "serve"):
         deploying.add_argument(f"{target}_image", help=f"image `{target}`, by digest: …@sha256:…")
+    deploying.add_argument("--spark", metavar="IMAGE", help="process the data on Spark, in this one")
     starting = parser.command("run", "the pipeline, and wait for its end")
     starting.add_argument("source", help="a folder with the source tables, here or in the bucket")
     starting.add_argument("parameters", nargs="*", metavar="NAME=VALUE", type=_pair)
@@ -186,8 +187,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.command == "run":
         start(aws, options.source, dict(options.parameters))
         return
-    images = Images(options.train_image, options.serve_image)
-    for image in images:
+    images = Images(options.train_image, options.serve_image, options.spark)
+    for image in filter(None, images):
         registry.require_digest(image)
     require_sdk(aws.settings.region)
     from .definition import definition

@@ -91,7 +91,7 @@ def run(work: Work) -> None:
     In a job, whatever stops it is written where SageMaker looks for the reason.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    for name in ("alembic", "matplotlib", "mlflow", "skl2onnx"):
+    for name in ("alembic", "matplotlib", "mlflow", "py4j", "skl2onnx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     where = paths()
     tell: Callable[[str], None] = where.job.failed if where.job else lambda _: None
@@ -126,6 +126,11 @@ def _named(name: str) -> None:
 def process() -> None:
     """Run the console script `process`."""
     _named("process")
+
+
+def process_spark() -> None:
+    """Run the console script `process-spark`."""
+    _named("spark")
 
 
 def train() -> None:

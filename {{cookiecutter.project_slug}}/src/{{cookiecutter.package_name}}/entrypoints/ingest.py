@@ -23,17 +23,18 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     checked = records(where.source(config.source), config.data, where.host)
     where.raw.mkdir(parents=True, exist_ok=True)
     checked.quarantined.write_parquet(where.raw / "quarantine.parquet")
-    for rule, count in checked.counts.items():
-        log.warning("%s: broken by %d records, see data/raw/quarantine.parquet", rule, count)
-    contract.require_tolerated(checked, config.data.tolerance)
+    conclude(where.raw, checked.tally, config.data.tolerance)
     checked.valid.write_parquet(where.raw / "records.parquet")
-    summary = {
-        "valid": checked.valid.height,
-        "quarantined": checked.quarantined.height,
-        "rules": checked.counts,
-    }
-    (where.raw / "contract.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
-    log.info("%d records valid, %d set aside", checked.valid.height, checked.quarantined.height)
+
+
+def conclude(folder: Path, tally: contract.Tally, tolerance: float) -> None:
+    """Say how many rows break which rule, stop where they are too many, and write it down."""
+    for rule, count in tally.rules.items():
+        log.warning("%s: broken by %d records, see the quarantine in data/raw", rule, count)
+    contract.require_tolerated(tally, tolerance)
+    summary = json.dumps(tally._asdict(), indent=2)
+    (folder / "contract.json").write_text(summary, encoding="utf-8")
+    log.info("%d records valid, %d set aside", tally.valid, tally.quarantined)
 
 
 def records(source: Path, config: DataConfig, part: tuple[int, int] = (0, 1)) -> contract.Checked:
@@ -53,8 +54,13 @@ def records(source: Path, config: DataConfig, part: tuple[int, int] = (0, 1)) ->
     others = [(join, ingest.read(source / join.table)) for join in config.joins]
     position, parts = part
     joined = ingest.join(ingest.read(source / config.table).gather_every(parts, position), others)
+    return contract.check(joined, COLUMNS, text=as_text(config))
+
+
+def as_text(config: DataConfig) -> bool:
+    """Tell whether cells come as text, which the contract reads: those of CSV do."""
     tables = [config.table, *(join.table for join in config.joins)]
-    return contract.check(joined, COLUMNS, text=any(name.endswith(".csv") for name in tables))
+    return any(name.endswith(".csv") for name in tables)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from ..config import Split
 from ..errors import ContractError
 from ..preprocessing import ingest
 from ..preprocessing.features import CATEGORICAL, NUMERIC, features, target
-from ..preprocessing.split import require_variety, split
+from ..preprocessing.split import extent, require_variety, split
 from ..schema import COLUMNS, TARGET
 from .configure import configuration
 from .environment import Paths, run
@@ -23,17 +23,22 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     config = configuration(where, overrides)
     records = ingest.read(where.raw / "records.parquet", "Run the stages before it: poe pipeline")
     cut = windows(records, config.data.split)
-    require_variety(cut, TARGET)
+    require_variety({name: extent(window, TARGET) for name, window in cut.items()}, TARGET)
     dropped = records.height - sum(window.height for window in cut.values())
     if dropped:
         log.info("%d records dropped: their outcome is unknown", dropped)
-    kept = list(dict.fromkeys([config.data.split.column, *NUMERIC, *CATEGORICAL, TARGET]))
+    columns = kept(config.data.split)
     for name, window in cut.items():
         folder = where.window(name)
         folder.mkdir(parents=True, exist_ok=True)
-        window.select(kept).write_parquet(folder / f"part-{where.host[0]}.parquet")
+        window.select(columns).write_parquet(folder / f"part-{where.host[0]}.parquet")
         mean = window[TARGET].to_numpy().mean()
         log.info("%s: %d rows, %s is %.3f on average", name, window.height, TARGET, mean)
+
+
+def kept(boundaries: Split) -> list[str]:
+    """List the columns of a window."""
+    return list(dict.fromkeys([boundaries.column, *NUMERIC, *CATEGORICAL, TARGET]))
 
 
 def windows(records: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:

@@ -81,7 +81,12 @@ class Job:
         ]
 
     def host(self) -> tuple[int, int]:
-        """Return the position of this host, from 0, and how many there are.
+        """Return the position of this host, from 0, and how many there are."""
+        names, name = self.hosts()
+        return names.index(name), len(names)
+
+    def hosts(self) -> tuple[list[str], str]:
+        """Return the names of all hosts, the first one first, and that of this one.
 
         Raises
         ------
@@ -91,11 +96,11 @@ class Job:
         folder = self.base / "input" / "config" if self.training else self.base / "config"
         path = folder / "resourceconfig.json"
         if not path.is_file():
-            return 0, 1
+            return ["localhost"], "localhost"
         found = _object(path)
         try:
-            hosts = sorted(found["hosts"])
-            return hosts.index(found["current_host"]), len(hosts)
+            names = sorted(found["hosts"])
+            return names, names[names.index(found["current_host"])]
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"{path}: expected `hosts`, and `current_host` as one of them, got {found}"

@@ -50,7 +50,8 @@ def features(records: IntoLazyFrameT) -> IntoLazyFrameT:
     frame = nw.from_native(records)
     frame = frame.with_columns(
         departure_hour=nw.col("time_hour").dt.hour(),
-        weekday=nw.col("time_hour").dt.weekday(),
+        # Sunday is 7 in polars and 0 in Spark.
+        weekday=(nw.col("time_hour").dt.weekday() + 6) % 7 + 1,
         scheduled_minutes=minutes_between("sched_dep_time", "sched_arr_time"),
         plane_age=nw.col("time_hour").dt.year() - nw.col("plane_year"),
         carrier=grouped("carrier", AIRLINES),

@@ -1,6 +1,7 @@
 """Ingest: the source tables, joined into one raw record a row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -62,29 +63,62 @@ def read(path: Path, remedy: str = CHECK) -> pl.DataFrame:
     ContractError
         When a file is missing, cannot be read, or has other columns than the one before it.
     """
+    schema(path, remedy)
+    return pl.concat(_read(each) for each in files(path, remedy))
+
+
+def schema(path: Path, remedy: str = CHECK) -> pl.Schema:
+    """Look up names and types of a table, which are the same in all its files, or it is refused.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        As `files` takes it.
+    remedy : str
+
+    Returns
+    -------
+    polars.Schema
+        From CSV, of texts.
+
+    Raises
+    ------
+    ContractError
+        As `read` does.
+    """
     first, *others = files(path, remedy)
-    table = _read(first)
+    expected = _schema(first)
     for each in others:
-        part = _read(each)
-        if part.schema != table.schema:
+        got = _schema(each)
+        if got != expected:
             raise ContractError(
-                f"{each}: has the columns {_listed(part)}, expected those of {first.name}: "
-                f"{_listed(table)}. Write all files of a table alike."
+                f"{each}: has the columns {_listed(got)}, expected those of {first.name}: "
+                f"{_listed(expected)}. Write all files of a table alike."
             )
-        table = table.vstack(part)
-    return table
+    return expected
 
 
-def _listed(table: pl.DataFrame) -> str:
-    return ", ".join(f"{name} {kind}" for name, kind in table.schema.items())
+def _listed(columns: pl.Schema) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in columns.items())
+
+
+def _schema(path: Path) -> pl.Schema:
+    with _readable(path) as table:
+        return table.collect_schema()
 
 
 def _read(path: Path) -> pl.DataFrame:
+    with _readable(path) as table:
+        return table.collect()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[pl.LazyFrame]:
     try:
-        return (
-            pl.read_csv(path, infer_schema=False)
+        yield (
+            pl.scan_csv(path, infer_schema=False, glob=False)
             if path.suffix == ".csv"
-            else pl.read_parquet(path)
+            else pl.scan_parquet(path, glob=False)
         )
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
@@ -111,32 +145,65 @@ def join(table: pl.DataFrame, others: Sequence[tuple[Join, pl.DataFrame]]) -> pl
         unique on the right, or when another column is on both sides.
     """
     for declared, other in others:
-        if other.is_empty():
-            raise ContractError(f"{declared.table} is empty: expected at least one row.")
-        for side, name in ((table, "the records"), (other, declared.table)):
-            missing = [key for key in declared.keys if key not in side.columns]
-            if missing:
-                raise ContractError(
-                    f"{declared.table}: key {', '.join(missing)} is not in {name}, which has "
-                    f"{', '.join(side.columns)}. Mend data.joins in conf/."
-                )
-        both = sorted(set(table.columns) & set(other.columns) - set(declared.keys))
-        if both:
-            raise ContractError(
-                f"{declared.table}: {', '.join(both)} is in the records already. Rename or drop "
-                "it in one of the tables, or make it a key."
-            )
-        repeated = other.height - other.n_unique(declared.keys)
-        if repeated:
-            raise ContractError(
-                f"{declared.table}: {repeated} rows repeat a key of {', '.join(declared.keys)}, "
-                "expected one row a key. Remove the duplicates."
-            )
-        try:
-            table = table.join(other, on=declared.keys, how="left", maintain_order="left")
-        except pl.exceptions.SchemaError as error:
-            reason = str(error).splitlines()[0]
-            raise ContractError(
-                f"{declared.table}: keys of different types: {reason}. Convert one of them."
-            ) from error
+        joined_schema(table.schema, other.schema, declared)
+        require_one_row_a_key(declared, other.height, other.n_unique(declared.keys))
+        table = table.join(other, on=declared.keys, how="left", maintain_order="left")
     return table
+
+
+def joined_schema(table: pl.Schema, other: pl.Schema, declared: Join) -> pl.Schema:
+    """Return the columns that a join leads to, or refuse it, as `join` says.
+
+    Parameters
+    ----------
+    table, other : polars.Schema
+        Of the records, and of what is joined to them.
+    declared : Join
+
+    Returns
+    -------
+    polars.Schema
+    """
+    for side, name in ((table, "the records"), (other, declared.table)):
+        missing = [key for key in declared.keys if key not in side]
+        if missing:
+            raise ContractError(
+                f"{declared.table}: key {', '.join(missing)} is not in {name}, which has "
+                f"{', '.join(side)}. Mend data.joins in conf/."
+            )
+    both = sorted(set(table) & set(other) - set(declared.keys))
+    if both:
+        raise ContractError(
+            f"{declared.table}: {', '.join(both)} is in the records already. Rename or drop "
+            "it in one of the tables, or make it a key."
+        )
+    try:
+        left, right = pl.LazyFrame(schema=table), pl.LazyFrame(schema=other)
+        return left.join(right, on=declared.keys, how="left").collect_schema()
+    except pl.exceptions.SchemaError as error:
+        reason = str(error).splitlines()[0]
+        raise ContractError(
+            f"{declared.table}: keys of different types: {reason}. Convert one of them."
+        ) from error
+
+
+def require_one_row_a_key(declared: Join, rows: int, keys: int) -> None:
+    """Stop where a table is empty or repeats a key, of which every record can have one row.
+
+    Parameters
+    ----------
+    declared : Join
+    rows, keys : int
+        How many it has.
+
+    Raises
+    ------
+    ContractError
+    """
+    if not rows:
+        raise ContractError(f"{declared.table} is empty: expected at least one row.")
+    if rows > keys:
+        raise ContractError(
+            f"{declared.table}: {rows - keys} rows repeat a key of {', '.join(declared.keys)}, "
+            "expected one row a key. Remove the duplicates."
+        )

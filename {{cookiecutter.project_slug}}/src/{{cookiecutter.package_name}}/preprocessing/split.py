@@ -1,11 +1,22 @@
 """Split by an ordered column: train on earlier rows, validate and test on later ones."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import narwhals as nw
 import polars as pl
+from narwhals.typing import IntoLazyFrameT
 
 from ..config import Split
 from ..errors import ContractError
+
+
+class Extent(NamedTuple):
+    """How many rows there are, and between which values, which are not missing, a column lies."""
+
+    rows: int
+    low: Any
+    high: Any
 
 
 def split(frame: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:
@@ -28,49 +39,105 @@ def split(frame: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:
         When the column is missing or has missing values, does not compare with the boundaries, or
         a window is empty.
     """
-    if boundaries.column not in frame.columns:
-        raise ContractError(
-            f"data.split.column={boundaries.column}: no such column; "
-            f"there are {', '.join(frame.columns)}"
-        )
-    unplaced = frame[boundaries.column].null_count()
-    if unplaced or frame.is_empty():
-        raise ContractError(
-            f"data.split.column={boundaries.column}: missing in {unplaced} of {frame.height} rows "
-            "whose outcome is known, expected at least one row and none without it. Mend the "
-            "source, or split by another column."
-        )
-    column = pl.col(boundaries.column)
-    start: Any = boundaries.train_until
-    end: Any = boundaries.validation_until
+    require_comparable(frame.schema, boundaries)
     frame = frame.sort(boundaries.column, maintain_order=True)
-    try:
-        windows = {
-            "train": frame.filter(column < start),
-            "validation": frame.filter((column >= start) & (column < end)),
-            "test": frame.filter(column >= end),
-        }
-    except pl.exceptions.PolarsError as error:
-        raise ContractError(
-            f"data.split: {boundaries.column} has type {frame.schema[boundaries.column]}, which "
-            f"does not compare with {start}. Give boundaries of the column's type."
-        ) from error
-    for name, window in windows.items():
-        if window.is_empty():
-            first, last = frame[boundaries.column][0], frame[boundaries.column][-1]
-            raise ContractError(
-                f"data.split: the {name} window is empty; {boundaries.column} runs from {first} "
-                f"to {last}, boundaries are {start} and {end}. Move them."
-            )
+    windows = {name: part.collect() for name, part in cut(frame.lazy(), boundaries).items()}
+    rows = {name: window.height for name, window in windows.items()}
+    require_filled(rows, extent(frame, boundaries.column), boundaries)
     return windows
 
 
-def require_variety(windows: dict[str, pl.DataFrame], target: str) -> None:
+def cut(frame: IntoLazyFrameT, boundaries: Split) -> dict[str, IntoLazyFrameT]:
+    """Cut a lazy frame of any engine; a row without a value is in no window.
+
+    Parameters
+    ----------
+    frame : lazy frame with the column
+    boundaries : Split
+
+    Returns
+    -------
+    dict of str to lazy frame
+        `train`, `validation` and `test`.
+    """
+    whole, column = nw.from_native(frame), nw.col(boundaries.column)
+    start, end = boundaries.train_until, boundaries.validation_until
+    return {
+        "train": whole.filter(column < start).to_native(),
+        "validation": whole.filter(column >= start, column < end).to_native(),
+        "test": whole.filter(column >= end).to_native(),
+    }
+
+
+def extent(frame: pl.DataFrame, column: str) -> Extent:
+    """Measure the extent of a column."""
+    return Extent(frame.height, frame[column].min(), frame[column].max())
+
+
+def require_comparable(schema: pl.Schema, boundaries: Split) -> None:
+    """Stop when the column of the windows is missing, or does not compare with the boundaries.
+
+    Parameters
+    ----------
+    schema : polars.Schema
+    boundaries : Split
+
+    Raises
+    ------
+    ContractError
+    """
+    if boundaries.column not in schema:
+        raise ContractError(
+            f"data.split.column={boundaries.column}: no such column; there are {', '.join(schema)}"
+        )
+    start: Any = boundaries.train_until
+    try:
+        pl.DataFrame(schema=schema).filter(pl.col(boundaries.column) < start)
+    except pl.exceptions.PolarsError as error:
+        raise ContractError(
+            f"data.split: {boundaries.column} has type {schema[boundaries.column]}, which "
+            f"does not compare with {start}. Give boundaries of the column's type."
+        ) from error
+
+
+def require_filled(rows: Mapping[str, int], whole: Extent, boundaries: Split) -> None:
+    """Stop when a window is empty, or a row is in none.
+
+    Parameters
+    ----------
+    rows : mapping of str to int
+        Of each window.
+    whole : Extent
+        Of the column, over all rows.
+    boundaries : Split
+
+    Raises
+    ------
+    ContractError
+    """
+    unplaced = whole.rows - sum(rows.values())
+    if unplaced or not whole.rows:
+        raise ContractError(
+            f"data.split.column={boundaries.column}: missing in {unplaced} of {whole.rows} rows "
+            "whose outcome is known, expected at least one row and none without it. Mend the "
+            "source, or split by another column."
+        )
+    for name, count in rows.items():
+        if not count:
+            raise ContractError(
+                f"data.split: the {name} window is empty; {boundaries.column} runs from "
+                f"{whole.low} to {whole.high}, boundaries are {boundaries.train_until} and "
+                f"{boundaries.validation_until}. Move them."
+            )
+
+
+def require_variety(outcomes: Mapping[str, Extent], target: str) -> None:
     """Stop when a window holds only one outcome, so that nothing can be learnt or measured.
 
     Parameters
     ----------
-    windows : dict of str to polars.DataFrame
+    outcomes : mapping of str to Extent
+        Of the target, in each window.
     target : str
         The column of outcomes.
 
@@ -79,10 +146,9 @@ def require_variety(windows: dict[str, pl.DataFrame], target: str) -> None:
     ContractError
         Naming the window and the outcome.
     """
-    for name, window in windows.items():
-        outcomes = window[target].unique()
-        if len(outcomes) < 2:
+    for name, (rows, low, high) in outcomes.items():
+        if low == high:
             raise ContractError(
-                f"The {name} window holds only {target}={outcomes[0]} in {window.height} rows, "
+                f"The {name} window holds only {target}={low} in {rows} rows, "
                 "expected several outcomes. Move data.split, or check the target in features.py."
             )

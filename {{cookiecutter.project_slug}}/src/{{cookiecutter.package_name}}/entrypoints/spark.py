@@ -1,0 +1,225 @@
+"""Process on Spark: what `process` does, for more data than one machine holds."""
+
+import argparse
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from .. import contract
+from ..config import DataConfig
+from ..errors import ContractError
+from ..preprocessing.features import features, target
+from ..preprocessing.ingest import files, joined_schema, require_one_row_a_key, schema
+from ..preprocessing.split import Extent, cut, require_comparable, require_filled, require_variety
+from ..schema import COLUMNS, TARGET
+from . import cluster
+from .configure import configuration
+from .environment import Paths, run
+from .ingest import as_text, conclude
+from .preprocess import kept, require_no_leakage
+
+log = logging.getLogger(__name__)
+
+TYPES = {
+    "Int32": "int",
+    "Int64": "bigint",
+    "Float32": "float",
+    "Float64": "double",
+    "String": "string",
+    "Boolean": "boolean",
+    "Datetime": "timestamp_ntz",
+}
+
+
+def main(where: Paths, arguments: Sequence[str]) -> None:
+    """Source tables → features and target of each window, on this machine or many."""
+    parser = argparse.ArgumentParser("process-spark", description=__doc__)
+    parser.add_argument(
+        "--master", help="a cluster, such as spark://host:7077 (this machine, the hosts of a job)"
+    )
+    options, overrides = parser.parse_known_args(arguments)
+    config = configuration(where, overrides)
+    source = where.source(config.source)
+    require_no_leakage()
+    if where.job:
+        where.job.require_whole_inputs()
+    names, name = where.job.hosts() if where.job else ([], "")
+    if options.master:
+        with cluster.session(options.master) as spark, in_a_line():
+            process(spark, where, source, config.data)
+    elif len(names) < 2:
+        with cluster.session("local[*]", "127.0.0.1") as spark, in_a_line():
+            process(spark, where, source, config.data)
+    elif name == names[0]:
+        with cluster.lead(names) as master, cluster.session(master, name) as spark, in_a_line():
+            process(spark, where, source, config.data)
+    else:
+        cluster.follow(names[0], name)
+
+
+def process(spark: Any, where: Paths, source: Path, config: DataConfig) -> None:
+    """Read, join, check, make features, cut the windows and write them."""
+    from pyspark import StorageLevel
+    from pyspark.sql import functions as F  # noqa: N812
+
+    # Checked once, by Python; what comes after is Spark's own work.
+    rows = checked(joined(spark, source, config), text=as_text(config)).persist(
+        StorageLevel.DISK_ONLY
+    )
+    tally = counted(rows)
+    raw = emptied(where.work / "data" / "raw")
+    if tally.quarantined:
+        broken = rows.filter("reason is not null").select("broken.*", "reason")
+        broken.write.parquet(str(raw / "quarantine"))
+    conclude(raw, tally, config.tolerance)
+
+    records = rows.filter("reason is null").select("valid.*")
+    frame = target(features(records)).select(kept(config.split))
+    windows = cut(frame, config.split)
+
+    def measured(part: Any, column: str) -> tuple[Extent, float]:
+        value = F.col(f"`{column}`")
+        *values, mean = part.agg(F.count("*"), F.min(value), F.max(value), F.avg(TARGET)).first()
+        return Extent(*values), mean
+
+    whole, _ = measured(frame, config.split.column)
+    found = {name: measured(window, TARGET) for name, window in windows.items()}
+    require_filled({name: each.rows for name, (each, _) in found.items()}, whole, config.split)
+    require_variety({name: each for name, (each, _) in found.items()}, TARGET)
+    if dropped := tally.valid - whole.rows:
+        log.info("%d records dropped: their outcome is unknown", dropped)
+    for name, window in windows.items():
+        window.write.mode("append").parquet(str(emptied(where.window(name))))
+        each, mean = found[name]
+        log.info("%s: %d rows, %s is %.3f on average", name, each.rows, TARGET, mean)
+
+
+def joined(spark: Any, source: Path, config: DataConfig) -> Any:
+    """Read the tables and join them, by the rules of `preprocessing.ingest.join`."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    columns = schema(source / config.table)
+    for declared in config.joins:
+        columns = joined_schema(columns, schema(source / declared.table), declared)
+    contract.require_columns(columns, COLUMNS, text=as_text(config))
+    require_comparable(outcomes(), config.split)
+    table = read(spark, source / config.table)
+    for declared in config.joins:
+        other = read(spark, source / declared.table)
+        keys = other.groupBy(declared.keys).agg(F.count("*").alias("rows of the key"))
+        rows, distinct = keys.agg(F.sum("rows of the key"), F.count("*")).first()
+        require_one_row_a_key(declared, rows or 0, distinct)
+        table = table.join(other, on=declared.keys, how="left")
+    return table.select([column.name for column in COLUMNS])
+
+
+def read(spark: Any, path: Path) -> Any:
+    """Read a table from all its files, as `preprocessing.ingest.read` does."""
+    found = files(path)
+    for each in found:
+        if each.name.startswith(("_", ".")):
+            raise ContractError(f"{each}: Spark passes over a file of such a name. Rename it.")
+    frames = []
+    for suffix in sorted({each.suffix for each in found}):
+        # Its own signs for several files are letters here.
+        names = [
+            re.sub(r"([\\{}\[\]*?])", r"\\\1", str(each)) for each in found if each.suffix == suffix
+        ]
+        reader = spark.read.options(recursiveFileLookup=True)
+        frames.append(
+            reader.csv(names, header=True, multiLine=True, escape='"', mode="FAILFAST")
+            if suffix == ".csv"
+            else reader.parquet(*names)
+        )
+    return reduce(lambda one, other: one.unionByName(other), frames)
+
+
+def checked(frame: Any, *, text: bool) -> Any:
+    """Check every row: it is `valid`, or `broken` as it came, for a `reason`.
+
+    Parameters
+    ----------
+    frame : pyspark.sql.DataFrame
+        With the columns of the contract.
+    text : bool
+        As for `contract.check`.
+
+    Returns
+    -------
+    pyspark.sql.DataFrame
+    """
+    from pyspark.sql.types import StructType
+
+    fields = ", ".join(f"{column.name} {TYPES[column.dtype]}" for column in COLUMNS)
+    made = StructType().add("valid", StructType.fromDDL(fields)).add("broken", frame.schema)
+    made.add("reason", "string")
+
+    def check(batches: Iterator[Any]) -> Iterator[Any]:
+        from pyspark.sql.pandas.types import to_arrow_schema
+
+        for batch in batches:
+            if batch.num_rows:
+                found = contract.check(pl.DataFrame(batch), COLUMNS, text=text)
+                valid = found.valid.select(valid=pl.struct(pl.all()))
+                broken = found.quarantined.select(
+                    pl.struct(pl.exclude("row", "reason")).alias("broken"), "reason"
+                )
+                rows = pl.concat([valid, broken], how="diagonal").select(made.names)
+                yield from rows.to_arrow().cast(to_arrow_schema(made)).to_batches()
+
+    return frame.mapInArrow(check, made)
+
+
+def counted(rows: Any) -> contract.Tally:
+    """Count valid and broken rows, and those that break each rule."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    reason = F.concat(F.lit("; "), "reason", F.lit("; "))
+    rules = sorted(map(contract.said, COLUMNS))
+    broken = [F.count_if(F.contains(reason, F.lit(f"; {rule}; "))) for rule in rules]
+    valid, bad, *counts = rows.agg(F.count("valid"), F.count("broken"), *broken).first()
+    contract.require_rows(valid + bad)
+    found = {rule: count for rule, count in zip(rules, counts, strict=True) if count}
+    return contract.Tally(valid, bad, found)
+
+
+def outcomes() -> pl.Schema:
+    """Return names and types of features and target."""
+    types = {column.name: column.polars_type for column in COLUMNS}
+    return target(features(pl.LazyFrame(schema=types))).collect_schema()
+
+
+def emptied(folder: Path) -> Path:
+    """Have a folder that is empty; SageMaker may have mounted it, so it stays itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in folder.iterdir():
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
+    return folder
+
+
+@contextmanager
+def in_a_line() -> Iterator[None]:
+    """Say in a line what is wrong with the data, found by a process that checks a part of them."""
+    from pyspark.errors import AnalysisException, PySparkException
+
+    try:
+        yield
+    except PySparkException as error:
+        found = re.search(r"ContractError: (.+)", str(error))
+        if found:
+            raise ContractError(found[1]) from error
+        if isinstance(error, AnalysisException) or "FAILED_READ_FILE" in str(error):
+            reason = " ".join(str(error).splitlines()[:1])
+            raise ContractError(f"Spark cannot take these data: {reason}") from error
+        raise
+
+
+if __name__ == "__main__":
+    run(main)
