@@ -66,10 +66,10 @@ def _source(bench: Bench, copies: int) -> Path:
 
 
 def _measured(bench: Bench, project: Path, script: str) -> dict[str, float]:
-    figures = {}
+    figures: dict[str, float] = {}
     for copies in COPIES:
-        command = [project / ".venv" / "bin" / script, f"source={_source(bench, copies)}"]
-        command += ["data.table=flights"]
+        command: list[str | Path] = [project / ".venv" / "bin" / script]
+        command += [f"source={_source(bench, copies)}", "data.table=flights"]
         peak, started = 0.0, time.perf_counter()
         with running(command, project) as job:
             while job.poll() is None:

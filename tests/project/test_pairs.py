@@ -21,7 +21,10 @@ from tests.project.test_readme import ELSEWHERE, assert_promises_kept
 # The first of them is the project of test_readme.py.
 PAIRS = list(itertools.product(CHOICES["task"], CHOICES["framework"]))[1:]
 SAME = "test_readme.py: it is the same for all"
+WHOLE = "poe test, below it, runs every tier"
 NOT_HERE = ELSEWHERE | {
+    "poe test-integration": WHOLE,
+    "poe test-e2e": WHOLE,
     "poe ui": SAME,
     "python3 bootstrap.py poetry install --with track": SAME,
     "poe full-data": SAME,
@@ -104,12 +107,13 @@ def assert_the_mean_is_one_value_away(project: Project) -> None:
     assert known["mean"].mean() == pytest.approx(known["arr_delay"].mean(), abs=3)
 
 
-# Of the first pair: test_container.py.
-def test_spark_makes_what_polars_makes(pair: tuple[str, Project]) -> None:
+# Of the first pair: test_sagemaker.py.
+def test_spark_and_the_sagemaker_sdk_do_what_is_done_here(pair: tuple[str, Project]) -> None:
     _, project = pair
-    assert "skipped" in project.does("pytest tests/integration/test_spark.py")
-    project.does("python3 bootstrap.py poetry install --only spark --no-root")
-    said = project.does("pytest tests/integration/test_spark.py")
+    tests = "pytest tests/integration/test_s[ap]*.py tests/e2e/test_sagemaker_local.py"
+    assert re.search(r"\d skipped: no SageMaker SDK: python3 bootstrap\.py", project.does(tests))
+    project.does("python3 bootstrap.py poetry install --only sagemaker,spark --no-root")
+    said = project.does(tests)
     assert re.search(r"\d passed", said)
     assert "skipped" not in said
 

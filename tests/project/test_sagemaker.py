@@ -164,3 +164,18 @@ def test_the_pipeline_runs_in_local_containers(said: dict[str, str]) -> None:
     shown = printed(said, "poe sagemaker-local")
     for step in ("Process", "Train", "Evaluate", "GoodEnough"):
         assert f"{step}: Succeeded" in shown
+
+
+@pytest.fixture(scope="module")
+def extended(_trained: Project, said: dict[str, str]) -> Project:
+    """The project with the groups that the page has installed."""
+    assert "poe sagemaker-local train" in said
+    return _trained
+
+
+def test_the_tests_of_the_optional_groups_pass(extended: Project) -> None:
+    tests = extended.does(
+        "pytest tests/integration/test_s[ap]*.py tests/e2e/test_sagemaker_local.py"
+    )
+    assert re.search(r"\d passed", tests)
+    assert "skipped" not in tests
