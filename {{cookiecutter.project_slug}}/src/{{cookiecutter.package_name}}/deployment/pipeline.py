@@ -179,7 +179,9 @@ def main(arguments: list[str] | None = None) -> None:
     deploying = parser.command("deploy", "have the pipeline as it is described here")
     for target in ("train", "serve"):
         deploying.add_argument(f"{target}_image", help=f"image `{target}`, by digest: …@sha256:…")
-    deploying.add_argument("--spark", metavar="IMAGE", help="process the data on Spark, in this one")
+    deploying.add_argument(
+        "--spark", metavar="IMAGE", help="process the data on Spark, in this one"
+    )
     starting = parser.command("run", "the pipeline, and wait for its end")
     starting.add_argument("source", help="a folder with the source tables, here or in the bucket")
     starting.add_argument("parameters", nargs="*", metavar="NAME=VALUE", type=_pair)
