@@ -104,9 +104,12 @@ def test_a_bake_whose_tests_cannot_be_imported_is_caught(collected: list[Collect
 # What is needed although nothing here imports or calls it.
 INDIRECT = {
     "alembic": "MLflow's store in SQLite",
+    "flask-cors": "the server of moto is written with it",
     "httptools": "uvicorn takes it when it is there",
     "onnx": "skl2onnx makes models of it, and not of each version; tests take them apart",
+    "pandas": "PySpark hands rows to Python by its means",
     "protobuf": "held below a version that skl2onnx cannot bear",
+    "pyarrow": "PySpark hands rows to Python by its means",
     "pytest-cov": "the option --cov of pytest",
     "pytest-randomly": "pytest loads it; tests/conftest.py insists on it",
     "pytest-xdist": "the option -n of pytest",
@@ -157,7 +160,8 @@ def idle(project: Path, environment: Project) -> set[str]:
         said = environment.does(f"cd {project} && {creosote} {' '.join(options)} || true")
         for name in said.split():
             # ruff is a program that no entry point starts.
-            names = [rf"(?<![\w-]){re.escape(each)}(?![\w-])" for each in (name, *scripts[name])]
+            called_by = (name, *scripts.get(name, ()))
+            names = [rf"(?<![\w-]){re.escape(each)}(?![\w-])" for each in called_by]
             if not any(re.search(each, called) for each in names):
                 found.add(name)
     return found
