@@ -107,7 +107,6 @@ INDIRECT = {
     "flask-cors": "the server of moto is written with it",
     "httptools": "uvicorn takes it when it is there",
     "onnx": "skl2onnx makes models of it, and not of each version; tests take them apart",
-    "pandas": "PySpark hands rows to Python by its means",
     "protobuf": "held below a version that skl2onnx cannot bear",
     "pyarrow": "PySpark hands rows to Python by its means",
     "pytest-cov": "the option --cov of pytest",
