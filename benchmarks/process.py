@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 from measure import Bench, Contender, MeasureError, Quantity, failure, running, timed
@@ -42,10 +43,11 @@ def process(bench: Bench) -> dict[str, Contender]:
 def _with_spark(bench: Bench) -> Path:
     project = bench.folder / "with-spark"
     if not project.exists():
-        left = shutil.ignore_patterns(".venv", "data")
-        shutil.copytree(bench.project(), project, ignore=left)
+        shutil.copytree(bench.project(), project, ignore=shutil.ignore_patterns(".venv"))
         for arguments in ([], ["poetry", "install", "--with", "spark", "--no-interaction"]):
             timed([sys.executable, "bootstrap.py", *arguments], project)
+    locked = tomllib.loads((project / "poetry.lock").read_text(encoding="utf-8"))["package"]
+    bench.versions["Spark"] = next(each["version"] for each in locked if each["name"] == "pyspark")
     return project
 
 
