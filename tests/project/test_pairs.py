@@ -108,11 +108,23 @@ def assert_the_mean_is_one_value_away(project: Project) -> None:
 
 
 # Of the first pair: test_sagemaker.py.
-def test_spark_and_the_sagemaker_sdk_do_what_is_done_here(pair: tuple[str, Project]) -> None:
+def test_the_sagemaker_sdk_runs_the_jobs_here(pair: tuple[str, Project]) -> None:
     _, project = pair
-    tests = "pytest tests/integration/test_s[ap]*.py tests/e2e/test_sagemaker_local.py"
+    tests = "pytest tests/integration/test_sagemaker.py tests/e2e/test_sagemaker_local.py"
     assert re.search(r"\d skipped: no SageMaker SDK: python3 bootstrap\.py", project.does(tests))
-    project.does("python3 bootstrap.py poetry install --only sagemaker,spark --no-root")
+    project.does("python3 bootstrap.py poetry install --only sagemaker --no-root")
+    said = project.does(tests)
+    assert re.search(r"\d passed", said)
+    assert "skipped" not in said
+
+
+# The first regression; the framework makes no difference to the features.
+@pytest.mark.parametrize("pair", PAIRS[1:2], indirect=True, ids="-".join)
+def test_spark_makes_what_polars_makes(pair: tuple[str, Project]) -> None:
+    _, project = pair
+    tests = "pytest tests/integration/test_spark.py"
+    assert re.search(r"\d skipped: .*poetry install --with spark", project.does(tests))
+    project.does("python3 bootstrap.py poetry install --only spark --no-root")
     said = project.does(tests)
     assert re.search(r"\d passed", said)
     assert "skipped" not in said

@@ -228,3 +228,25 @@ def test_an_interrupt_ends_with_code_130(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(SystemExit) as caught:
         run(interrupted)
     assert caught.value.code == 130
+
+
+def test_tables_in_several_csv_files_are_read_like_one(where: Paths, own: Paths) -> None:
+    config = configure.configuration(own)
+    for name in (config.data.table, *(join.table for join in config.data.joins)):
+        table = own.root / config.source / name
+        rows = read(table)
+        table.unlink()
+        table.mkdir()
+        for part in range(2):
+            rows.gather_every(2, part).write_csv(table / f"{part}.csv")
+    for stage in (ingest, preprocess):
+        stage.main(own, [])
+    for name in ("train", "validation", "test"):
+        assert read(own.window(name)).sort(pl.all()).equals(read(where.window(name)).sort(pl.all()))
+
+
+def test_parts_of_an_earlier_run_do_not_stay(where: Paths, own: Paths) -> None:
+    folder = own.window("train")
+    shutil.copyfile(folder / "part-0.parquet", folder / "part-1.parquet")
+    preprocess.main(own, [])
+    assert read(folder).equals(read(where.window("train")))

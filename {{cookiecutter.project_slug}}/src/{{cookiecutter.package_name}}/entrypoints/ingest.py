@@ -54,13 +54,13 @@ def records(source: Path, config: DataConfig, part: tuple[int, int] = (0, 1)) ->
     others = [(join, ingest.read(source / join.table)) for join in config.joins]
     position, parts = part
     joined = ingest.join(ingest.read(source / config.table).gather_every(parts, position), others)
-    return contract.check(joined, COLUMNS, text=as_text(config))
+    return contract.check(joined, COLUMNS, text=as_text(source, config))
 
 
-def as_text(config: DataConfig) -> bool:
+def as_text(source: Path, config: DataConfig) -> bool:
     """Tell whether cells come as text, which the contract reads: those of CSV do."""
     tables = [config.table, *(join.table for join in config.joins)]
-    return any(name.endswith(".csv") for name in tables)
+    return any(file.suffix == ".csv" for name in tables for file in ingest.files(source / name))
 
 
 if __name__ == "__main__":

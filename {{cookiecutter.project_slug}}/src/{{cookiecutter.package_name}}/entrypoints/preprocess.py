@@ -1,7 +1,9 @@
 """Stage `preprocess`: `data/raw` → features and target of each window in `data/processed`."""
 
 import logging
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import polars as pl
 
@@ -30,10 +32,20 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     columns = kept(config.data.split)
     for name, window in cut.items():
         folder = where.window(name)
+        if where.host == (0, 1):  # parts of an earlier run on more hosts, or on Spark
+            emptied(folder)
         folder.mkdir(parents=True, exist_ok=True)
         window.select(columns).write_parquet(folder / f"part-{where.host[0]}.parquet")
         mean = window[TARGET].to_numpy().mean()
         log.info("%s: %d rows, %s is %.3f on average", name, window.height, TARGET, mean)
+
+
+def emptied(folder: Path) -> Path:
+    """Have a folder that is empty; SageMaker may have mounted it, so it stays itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in folder.iterdir():
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
+    return folder
 
 
 def kept(boundaries: Split) -> list[str]:

@@ -3,7 +3,6 @@
 import argparse
 import logging
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
@@ -23,7 +22,7 @@ from . import cluster
 from .configure import configuration
 from .environment import Paths, run
 from .ingest import as_text, conclude
-from .preprocess import kept, require_no_leakage
+from .preprocess import emptied, kept, require_no_leakage
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ def process(spark: Any, where: Paths, source: Path, config: DataConfig) -> None:
     from pyspark.sql import functions as F  # noqa: N812
 
     # Checked once, by Python; what comes after is Spark's own work.
-    rows = checked(joined(spark, source, config), text=as_text(config)).persist(
+    rows = checked(joined(spark, source, config), text=as_text(source, config)).persist(
         StorageLevel.DISK_ONLY
     )
     tally = counted(rows)
@@ -108,7 +107,7 @@ def joined(spark: Any, source: Path, config: DataConfig) -> Any:
     columns = schema(source / config.table)
     for declared in config.joins:
         columns = joined_schema(columns, schema(source / declared.table), declared)
-    contract.require_columns(columns, COLUMNS, text=as_text(config))
+    contract.require_columns(columns, COLUMNS, text=as_text(source, config))
     require_comparable(outcomes(), config.split)
     table = read(spark, source / config.table)
     for declared in config.joins:
@@ -194,14 +193,6 @@ def outcomes() -> pl.Schema:
     """Return names and types of features and target."""
     types = {column.name: column.polars_type for column in COLUMNS}
     return target(features(pl.LazyFrame(schema=types))).collect_schema()
-
-
-def emptied(folder: Path) -> Path:
-    """Have a folder that is empty; SageMaker may have mounted it, so it stays itself."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for each in folder.iterdir():
-        shutil.rmtree(each) if each.is_dir() else each.unlink()
-    return folder
 
 
 @contextmanager
