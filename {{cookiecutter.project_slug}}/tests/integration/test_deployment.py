@@ -23,6 +23,7 @@ from {{ cookiecutter.package_name }}.errors import ConfigError, ProjectError
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
+SERVERLESS = "variant.serverless={memory_mb: 2048, concurrency: 5}"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/model@sha256:{'0' * 64}"
 GIVEN = [
     "bucket=models-of-a-test",
@@ -63,11 +64,21 @@ class Client:
         return call
 
 
-def updated(EndpointName: str, EndpointConfigName: str, **_: Any) -> dict[str, Any]:  # noqa: N803
-    """Do what SageMaker does in the end."""
+def updated(
+    EndpointName: str,  # noqa: N803
+    EndpointConfigName: str,  # noqa: N803
+    DeploymentConfig: dict[str, Any] | None = None,  # noqa: N803
+) -> dict[str, Any]:
+    """Do what SageMaker does in the end, and refuse what it refuses."""
     backend = sagemaker_backends[ACCOUNT][REGION]
     found = backend.endpoints[EndpointName]
     config = backend.endpoint_configs[EndpointConfigName]
+    before, after = (
+        {each["VariantName"] for each in described.production_variants}
+        for described in (backend.endpoint_configs[found.endpoint_config_name], config)
+    )
+    if DeploymentConfig and before != after:
+        raise refused("ValidationException")
     found.endpoint_config_name = EndpointConfigName
     found.production_variants = found._process_production_variants(config.production_variants)
     return {"EndpointArn": found.arn}
@@ -200,22 +211,64 @@ def in_production(aws: Aws) -> int:
     raise AssertionError("no version has this model")
 
 
-def test_two_versions_share_the_requests_and_a_third_is_in_the_shadow(
-    aws: Aws, made: tuple[Path, Path]
-) -> None:
+def test_two_versions_share_the_requests(aws: Aws, made: tuple[Path, Path]) -> None:
     for commit in "abc":
         register(aws, made, commit)
-    endpoint.deploy(aws, {1: 90, 2: 10}, shadow=3)
-    assert endpoint.serving(aws) == {1: 90, 2: 10}
-    (config,) = asked("create_endpoint_config")
-    assert config["ShadowProductionVariants"][0]["VariantName"] == "v3"
+    endpoint.deploy(aws, {1: 1})
+    endpoint.deploy(aws, {1: 90, 2: 10})
+    assert endpoint.variants(aws) == {"live": (1, 90), "challenger": (2, 10)}
+    # SageMaker shifts no requests to a variant that was not there.
+    assert "DeploymentConfig" not in asked("update_endpoint")[0]
+    config = asked("create_endpoint_config")[-1]
     assert config["DataCaptureConfig"]["InitialSamplingPercentage"] == 20
+    assert config["DataCaptureConfig"]["DestinationS3Uri"].endswith("/captured/v1-v2")
     assert in_production(aws) == 1
     endpoint.weigh(aws, {1: 40, 2: 60})
     assert endpoint.serving(aws) == {1: 40, 2: 60}
     assert in_production(aws) == 2
     with pytest.raises(AwsError, match="serves 1, 2: give each of them a share"):
         endpoint.weigh(aws, {1: 50})
+    endpoint.rollback(aws)
+    assert endpoint.serving(aws) == {1: 1}
+
+
+def test_a_version_in_the_shadow_gets_a_copy_of_the_requests(
+    aws: Aws, made: tuple[Path, Path]
+) -> None:
+    for commit in "ab":
+        register(aws, made, commit)
+    endpoint.deploy(aws, {1: 7}, shadow=2)
+    (config,) = asked("create_endpoint_config")
+    (live,), (shadow,) = config["ProductionVariants"], config["ShadowProductionVariants"]
+    assert shadow["VariantName"] == "shadow"
+    assert shadow["InitialVariantWeight"] == live["InitialVariantWeight"]
+
+
+@pytest.mark.parametrize(
+    ("split", "shadow", "override", "said"),
+    [
+        ({1: 1, 2: 1, 3: 1}, None, "region=eu-central-1", "3 versions: expected one, or two"),
+        ({1: 1, 2: 1}, 3, "region=eu-central-1", "--shadow 3: expected one version beside it"),
+        ({1: 1}, 2, SERVERLESS, "a serverless endpoint has one version"),
+        ({1: 1, 2: 1}, None, SERVERLESS, "a serverless endpoint has one version"),
+    ],
+)
+def test_versions_that_cannot_serve_together_are_refused(
+    aws: Aws, split: dict[int, int], shadow: int | None, override: str, said: str
+) -> None:
+    with pytest.raises(ProjectError, match=said):
+        endpoint.deploy(other(aws, override), split, shadow)
+    assert CALLS == []
+
+
+def test_an_endpoint_that_could_not_be_made_is_to_be_deleted(
+    aws: Aws, made: tuple[Path, Path]
+) -> None:
+    register(aws, made)
+    endpoint.deploy(aws)
+    sagemaker_backends[ACCOUNT][REGION].endpoints[aws.settings.name].endpoint_status = "Failed"
+    with pytest.raises(AwsError, match="could not be made: .*: poe endpoint delete, then deploy"):
+        endpoint.deploy(aws)
 
 
 def test_a_dry_run_shows_what_it_would_change_and_changes_nothing(
@@ -235,12 +288,22 @@ def test_a_dry_run_shows_what_it_would_change_and_changes_nothing(
         endpoint.serving(aws)
 
 
-def test_a_file_is_scored_once(aws: Aws, made: tuple[Path, Path]) -> None:
+def test_a_file_is_scored_once_and_again_when_it_has_changed(
+    aws: Aws, made: tuple[Path, Path]
+) -> None:
     register(aws, made)
-    for _ in range(2):
-        endpoint.transform(aws, None, "s3://models-of-a-test/in.jsonl", "s3://models-of-a-test/out")
-    jobs = aws.every("sagemaker", "list_transform_jobs", "TransformJobSummaries")
-    assert len([*jobs]) == 1
+    bucket = aws.settings.bucket
+    source, target = f"s3://{bucket}/in.jsonl", f"s3://{bucket}/out"
+    with pytest.raises(AwsError, match=r"in\.jsonl: no such file"):
+        endpoint.transform(aws, None, source, target)
+    for body, jobs in ((b"1", 1), (b"1", 1), (b"2", 2)):
+        aws.change("s3", "put_object", Bucket=bucket, Key="in.jsonl", Body=body)
+        endpoint.transform(aws, None, source, target)
+        assert len(asked("create_transform_job")) == jobs
+    *_, second = sagemaker_backends[ACCOUNT][REGION].transform_jobs.values()
+    second.transform_job_status = "Failed"
+    endpoint.transform(aws, None, source, target)
+    assert len(asked("create_transform_job")) == 3
 
 
 def test_nothing_is_paid_for_after_a_delete(aws: Aws, made: tuple[Path, Path]) -> None:
@@ -363,7 +426,8 @@ def test_the_command_line_does_all_of_it(
     endpoint.main(["weights", "1=2", *given])
     capsys.readouterr()
     endpoint.main(["status", *given])
-    assert capsys.readouterr().out == "version 1: weight 2\n"
+    assert capsys.readouterr().out == "live: version 1, weight 2\n"
+    aws.change("s3", "put_object", Bucket=aws.settings.bucket, Key="in.csv", Body=b"1")
     source, target = "s3://models-of-a-test/in.csv", "s3://models-of-a-test/out"
     endpoint.main(["transform", source, target, *given])
     assert asked("create_transform_job")[0]["TransformInput"]["ContentType"] == "text/csv"
@@ -394,7 +458,7 @@ def test_requests_go_over_as_the_settings_say(
 
 def test_an_endpoint_can_do_without_servers_of_its_own(aws: Aws, made: tuple[Path, Path]) -> None:
     register(aws, made)
-    endpoint.deploy(other(aws, "variant.serverless={memory_mb: 2048, concurrency: 5}"))
+    endpoint.deploy(other(aws, SERVERLESS))
     (config,) = asked("create_endpoint_config")
     (variant,) = config["ProductionVariants"]
     assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
@@ -420,9 +484,38 @@ def test_an_alarm_during_a_shift_is_told(
             updated(aws.settings.name, before["EndpointConfigName"])
 
     faults[0] = back
-    with pytest.raises(AwsError, match="went back to .*-v1-.*: an alarm rang during the shift"):
+    with pytest.raises(AwsError, match="went back to version 1: an alarm rang during the shift"):
         endpoint.deploy(aws)
     assert endpoint.serving(aws) == {1: 1.0}
+    assert scaled(aws) == ["live"]
+
+
+def scaled(aws: Aws) -> list[str]:
+    """The variants to which instances are added."""
+    found = aws.every(
+        "application-autoscaling",
+        "describe_scalable_targets",
+        "ScalableTargets",
+        ServiceNamespace="sagemaker",
+    )
+    return [each["ResourceId"].rpartition("/")[2] for each in found]
+
+
+def test_an_update_that_is_refused_leaves_the_scaling(
+    aws: Aws, made: tuple[Path, Path], faults: list[Callable[[str], None]]
+) -> None:
+    register(aws, made, "a")
+    endpoint.deploy(aws)
+    register(aws, made, "b")
+
+    def fail(at: str) -> None:
+        if at == "before update_endpoint":
+            raise refused("ResourceLimitExceeded")
+
+    faults[0] = fail
+    with pytest.raises(AwsError, match="ask for more under Service Quotas"):
+        endpoint.deploy(aws)
+    assert scaled(aws) == ["live"]
 
 
 def test_a_client_is_made_once_and_for_the_region() -> None:

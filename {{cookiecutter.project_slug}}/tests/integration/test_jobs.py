@@ -325,5 +325,9 @@ def test_a_production_model_of_another_contract_is_not_compared(
     where = processing(base, config)
     assert evaluate.production(where) is None
     (where.work / "production").mkdir()
+    (where.work / "production" / "README.txt").write_text("none yet", encoding="utf-8")
+    assert evaluate.production(where) is None
+    assert caplog.text == ""
+    (where.work / "production" / "metadata.json").write_text("{}", encoding="utf-8")
     assert evaluate.production(where) is None
     assert "Not compared with the model in production: " in caplog.text

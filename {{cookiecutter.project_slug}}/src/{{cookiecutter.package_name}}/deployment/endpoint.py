@@ -2,21 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..errors import ProjectError
 from . import registry
 from .aws import Aws, AwsError, Parser, run, say
 
 CONTENT = ["application/json", "application/jsonlines"]
 CAPTURED_LINES = ["text/csv"]
 GUARDS = ("errors", "latency")
+VARIANTS, SHADOW = ("live", "challenger"), "shadow"
 
 
 def deploy(
     aws: Aws,
     split: Mapping[int, int] | None = None,
     shadow: int | None = None,
+    *,
+    at_once: bool = False,
 ) -> None:
     """Have approved versions serve; the same again changes nothing.
 
@@ -24,55 +28,86 @@ def deploy(
     ----------
     aws : Aws
     split : mapping of int to int, optional
-        The share of the requests that each version gets; without it the newest approved version
-        gets all.
+        The share of the requests that one or two versions get; without it the newest approved
+        version gets all.
     shadow : int, optional
-        A version that gets a copy of all requests, and whose answers nobody sees.
+        A version that gets a copy of the requests to one other, and whose answers nobody sees.
+    at_once : bool
+        All requests go over in one step, whatever the settings say.
 
     Raises
     ------
     AwsError
         When a version is not approved, or SageMaker refuses or gives up; a shift that fails leaves
         the versions in place that served before.
+    ProjectError
+        For versions that cannot serve together.
     """
     name = aws.settings.name
     shares = dict(split or {registry.choose(aws, None).number: 1})
-    wanted = configuration(aws, shares, shadow)
+    require_together(aws, shares, shadow)
+    label = "-".join(f"v{number}" for number in [*shares, *([shadow] if shadow else [])])
+    wanted = configuration(aws, shares, shadow, label)
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:10]
-    label = "-".join(f"v{number}" for number in shares)
-    config = f"{name[:30]}-{label[:20]}-{digest}"
+    config = f"{name}-{digest}"
     if not aws.find("sagemaker", "describe_endpoint_config", EndpointConfigName=config):
         aws.change("sagemaker", "create_endpoint_config", EndpointConfigName=config, **wanted)
-    serving = aws.find("sagemaker", "describe_endpoint", EndpointName=name)
-    if serving and serving["EndpointStatus"] not in ("InService", "Failed"):
-        settle(aws)
-        serving = aws.read("sagemaker", "describe_endpoint", EndpointName=name)
-    guard(aws, shares)
-    if serving is None:
-        aws.change("sagemaker", "create_endpoint", EndpointName=name, EndpointConfigName=config)
-    elif serving["EndpointConfigName"] != config:
-        unscale(aws)
-        aws.change(
-            "sagemaker",
-            "update_endpoint",
-            EndpointName=name,
-            EndpointConfigName=config,
-            **shifting(aws, shadow is not None),
+    found = aws.find("sagemaker", "describe_endpoint", EndpointName=name)
+    if found and found["EndpointStatus"] == "Failed":
+        raise AwsError(
+            f"{name} could not be made: {found.get('FailureReason', 'no reason given')}: "
+            "poe endpoint delete, then deploy again"
         )
-    settle(aws)
-    if not aws.dry_run:
-        now = aws.read("sagemaker", "describe_endpoint", EndpointName=name)
-        if now["EndpointConfigName"] != config:
-            raise AwsError(
-                f"{name} went back to {now['EndpointConfigName']}: an alarm rang during the shift, "
-                "see docs/runbook.md"
+    if found and found["EndpointStatus"] != "InService":
+        settle(aws)
+        found = aws.read("sagemaker", "describe_endpoint", EndpointName=name)
+    guard(aws, [each["VariantName"] for each in wanted["ProductionVariants"]])
+    if found is None:
+        aws.change("sagemaker", "create_endpoint", EndpointName=name, EndpointConfigName=config)
+        settle(aws)
+    elif found["EndpointConfigName"] != config:
+        unscale(aws)
+        try:
+            how = {} if shadow else shifting(aws, found, wanted, at_once=at_once)
+            aws.change(
+                "sagemaker", "update_endpoint", EndpointName=name, EndpointConfigName=config, **how
             )
-    scale(aws, shares)
+            settle(aws)
+        except AwsError:
+            scale(aws, variants(aws))
+            raise
+    now = None if aws.dry_run else aws.read("sagemaker", "describe_endpoint", EndpointName=name)
+    scale(aws, [each["VariantName"] for each in (now or wanted)["ProductionVariants"]])
+    if now and now["EndpointConfigName"] != config:
+        listed = ", ".join(f"version {each}" for each in serving(aws))
+        raise AwsError(
+            f"{name} went back to {listed}: an alarm rang during the shift, see docs/runbook.md"
+        )
     registry.promote(aws, max(shares, key=lambda number: shares[number]))
-    say(f"{name} serves " + ", ".join(f"version {each} ({shares[each]})" for each in shares))
+    if not aws.dry_run:
+        listed = ", ".join(f"version {each} ({shares[each]})" for each in shares)
+        say(f"{name} serves {listed}")
 
 
-def configuration(aws: Aws, shares: Mapping[int, int], shadow: int | None) -> dict[str, Any]:
+def require_together(aws: Aws, shares: Mapping[int, int], shadow: int | None) -> None:
+    """Stop where SageMaker would not have these versions serve together.
+
+    Raises
+    ------
+    ProjectError
+        Saying what it can do.
+    """
+    if len(shares) > len(VARIANTS):
+        raise ProjectError(f"{len(shares)} versions: expected one, or two to compare")
+    if shadow and len(shares) > 1:
+        raise ProjectError(f"--shadow {shadow}: expected one version beside it, got {len(shares)}")
+    if aws.settings.variant.serverless and (shadow or len(shares) > 1):
+        raise ProjectError("a serverless endpoint has one version: unset variant.serverless")
+
+
+def configuration(
+    aws: Aws, shares: Mapping[int, int], shadow: int | None, label: str
+) -> dict[str, Any]:
     """Describe what serves, and have the models for it."""
     variant = aws.settings.variant
     machine: dict[str, Any] = {"InstanceType": variant.type, "InitialInstanceCount": variant.count}
@@ -84,24 +119,28 @@ def configuration(aws: Aws, shares: Mapping[int, int], shadow: int | None) -> di
             }
         }
 
-    def one(number: int, share: int) -> dict[str, Any]:
+    def one(name: str, number: int, share: int) -> dict[str, Any]:
         return {
-            "VariantName": f"v{number}",
+            "VariantName": name,
             "ModelName": model(aws, number),
             "InitialVariantWeight": share,
             **machine,
         }
 
+    # SageMaker shifts requests from a variant to another of the same name.
+    given = zip(VARIANTS, shares.items(), strict=False)
     wanted: dict[str, Any] = {
-        "ProductionVariants": [one(number, share) for number, share in shares.items()]
+        "ProductionVariants": [one(name, number, share) for name, (number, share) in given]
     }
     if shadow is not None:
-        wanted["ShadowProductionVariants"] = [one(shadow, 1)]
+        # Its share of the requests is its weight by that of the other.
+        wanted["ShadowProductionVariants"] = [one(SHADOW, shadow, max(shares.values()))]
     if aws.settings.capture_percent and not variant.serverless:
+        home = f"s3://{aws.settings.bucket}/{aws.settings.name}"
         wanted["DataCaptureConfig"] = {
             "EnableCapture": True,
             "InitialSamplingPercentage": aws.settings.capture_percent,
-            "DestinationS3Uri": f"s3://{aws.settings.bucket}/{aws.settings.name}/captured",
+            "DestinationS3Uri": f"{home}/captured/{label}",
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
             "CaptureContentTypeHeader": {
                 "JsonContentTypes": CONTENT,
@@ -126,73 +165,79 @@ def model(aws: Aws, number: int) -> str:
     return name
 
 
-def shifting(aws: Aws, shadow: bool) -> dict[str, Any]:
+def shifting(
+    aws: Aws, found: Mapping[str, Any], wanted: Mapping[str, Any], *, at_once: bool
+) -> dict[str, Any]:
     """Say how requests go over to the new versions, and what brings the old ones back."""
-    shift = aws.settings.shift
-    if shadow:  # SageMaker brings a shadow out at once.
+    names = [
+        {each["VariantName"] for each in described["ProductionVariants"]}
+        for described in (found, wanted)
+    ]
+    # A variant that comes or goes is brought out at once, and a serverless one as well.
+    if names[0] != names[1] or aws.settings.variant.serverless:
         return {}
-    routing: dict[str, Any] = {"Type": shift.kind.upper()}
+    shift = aws.settings.shift
+    kind = "all_at_once" if at_once else shift.kind
+    routing: dict[str, Any] = {"Type": kind.upper(), "WaitIntervalInSeconds": 0}
     size = {"Type": "CAPACITY_PERCENT", "Value": shift.percent}
-    if shift.kind == "canary":
+    if kind == "canary":
         routing |= {"CanarySize": size, "WaitIntervalInSeconds": 60 * shift.wait_minutes}
-    elif shift.kind == "linear":
+    elif kind == "linear":
         routing |= {"LinearStepSize": size, "WaitIntervalInSeconds": 60 * shift.wait_minutes}
-    else:
-        routing |= {"WaitIntervalInSeconds": 0}
+    alarms = [{"AlarmName": alarm(aws, kind, name)} for name in sorted(names[0]) for kind in GUARDS]
     return {
         "DeploymentConfig": {
             "BlueGreenUpdatePolicy": {
                 "TrafficRoutingConfiguration": routing,
                 "TerminationWaitInSeconds": 300,
             },
-            "AutoRollbackConfiguration": {
-                "Alarms": [{"AlarmName": alarm(aws, kind)} for kind in GUARDS]
-            },
+            "AutoRollbackConfiguration": {"Alarms": alarms},
         }
     }
 
 
-def alarm(aws: Aws, kind: str) -> str:
+def alarm(aws: Aws, kind: str, variant: str) -> str:
     """Return the name of an alarm of the endpoint."""
-    return f"{aws.settings.name}-{kind}"
+    return f"{aws.settings.name}-{variant}-{kind}"
 
 
-def guard(aws: Aws, shares: Mapping[int, int]) -> None:
-    """Have the alarms that bring the old versions back."""
+def guard(aws: Aws, names: Iterable[str]) -> None:
+    """Have the alarms of each variant, which bring the old versions back."""
     limits = aws.settings.alarms
-    latest = max(shares)
-    where = [
-        {"Name": "EndpointName", "Value": aws.settings.name},
-        {"Name": "VariantName", "Value": f"v{latest}"},
-    ]
-    for kind, metric, statistic, limit in (
-        ("errors", "Invocation5XXErrors", {"Statistic": "Sum"}, limits.errors_per_minute),
-        ("latency", "ModelLatency", {"ExtendedStatistic": "p99"}, 1000 * limits.latency_ms),
-    ):
-        aws.change(
-            "cloudwatch",
-            "put_metric_alarm",
-            AlarmName=alarm(aws, kind),
-            Namespace="AWS/SageMaker",
-            MetricName=metric,
-            Dimensions=where,
-            Period=60,
-            EvaluationPeriods=2,
-            Threshold=limit,
-            ComparisonOperator="GreaterThanThreshold",
-            TreatMissingData="notBreaching",
-            **statistic,
-        )
+    for variant in names:
+        where = [
+            {"Name": "EndpointName", "Value": aws.settings.name},
+            {"Name": "VariantName", "Value": variant},
+        ]
+        for kind, metric, statistic, limit in (
+            ("errors", "Invocation5XXErrors", {"Statistic": "Sum"}, limits.errors_per_minute),
+            ("latency", "ModelLatency", {"ExtendedStatistic": "p99"}, 1000 * limits.latency_ms),
+        ):
+            aws.change(
+                "cloudwatch",
+                "put_metric_alarm",
+                AlarmName=alarm(aws, kind, variant),
+                Namespace="AWS/SageMaker",
+                MetricName=metric,
+                Dimensions=where,
+                Period=60,
+                EvaluationPeriods=2,
+                Threshold=limit,
+                ComparisonOperator="GreaterThanThreshold",
+                TreatMissingData="notBreaching",
+                AlarmActions=[aws.settings.alarms.topic] if aws.settings.alarms.topic else [],
+                **statistic,
+            )
 
 
-def scale(aws: Aws, shares: Mapping[int, int]) -> None:
-    """Have instances added where requests are many."""
+def scale(aws: Aws, names: Iterable[str]) -> None:
+    """Have instances added to variants where requests are many."""
     if aws.settings.variant.serverless:
         return
-    for number in shares:
+    for variant in names:
         target = {
             "ServiceNamespace": "sagemaker",
-            "ResourceId": f"endpoint/{aws.settings.name}/variant/v{number}",
+            "ResourceId": f"endpoint/{aws.settings.name}/variant/{variant}",
             "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
         }
         aws.change(
@@ -220,18 +265,20 @@ def scale(aws: Aws, shares: Mapping[int, int]) -> None:
 def unscale(aws: Aws) -> None:
     """Stop scaling: SageMaker updates no endpoint whose variants are scaled."""
     prefix = f"endpoint/{aws.settings.name}/variant/"
-    found = aws.read(
-        "application-autoscaling", "describe_scalable_targets", ServiceNamespace="sagemaker"
+    found = aws.every(
+        "application-autoscaling",
+        "describe_scalable_targets",
+        "ScalableTargets",
+        ServiceNamespace="sagemaker",
     )
-    for target in found["ScalableTargets"]:
-        if target["ResourceId"].startswith(prefix):
-            aws.change(
-                "application-autoscaling",
-                "deregister_scalable_target",
-                ServiceNamespace="sagemaker",
-                ResourceId=target["ResourceId"],
-                ScalableDimension=target["ScalableDimension"],
-            )
+    for target in [each for each in found if each["ResourceId"].startswith(prefix)]:
+        aws.change(
+            "application-autoscaling",
+            "deregister_scalable_target",
+            ServiceNamespace="sagemaker",
+            ResourceId=target["ResourceId"],
+            ScalableDimension=target["ScalableDimension"],
+        )
 
 
 def settle(aws: Aws) -> None:
@@ -244,6 +291,31 @@ def settle(aws: Aws) -> None:
     aws.wait(f"endpoint {aws.settings.name}", state, "InService")
 
 
+def variants(aws: Aws) -> dict[str, tuple[int, float]]:
+    """Return version and weight of each variant that serves.
+
+    Raises
+    ------
+    AwsError
+        When there is no endpoint.
+    """
+    name = aws.settings.name
+    found = aws.find("sagemaker", "describe_endpoint", EndpointName=name)
+    if found is None:
+        raise AwsError(f"{name}: no such endpoint: poe endpoint deploy")
+    config = aws.read(
+        "sagemaker", "describe_endpoint_config", EndpointConfigName=found["EndpointConfigName"]
+    )
+    numbers = {
+        each["VariantName"]: int(each["ModelName"].rpartition("-v")[2])
+        for each in config["ProductionVariants"]
+    }
+    return {
+        each["VariantName"]: (numbers[each["VariantName"]], each.get("CurrentWeight", 1.0))
+        for each in found["ProductionVariants"]
+    }
+
+
 def serving(aws: Aws) -> dict[int, float]:
     """Return the versions that serve, and their weights.
 
@@ -252,28 +324,28 @@ def serving(aws: Aws) -> dict[int, float]:
     AwsError
         When there is no endpoint.
     """
-    found = aws.find("sagemaker", "describe_endpoint", EndpointName=aws.settings.name)
-    if found is None:
-        raise AwsError(f"{aws.settings.name}: no such endpoint: poe endpoint deploy")
-    return {
-        int(each["VariantName"].removeprefix("v")): each.get("CurrentWeight", 1.0)
-        for each in found["ProductionVariants"]
-    }
+    return dict(variants(aws).values())
 
 
 def rollback(aws: Aws) -> None:
-    """Have the approved version before the ones that serve."""
-    now = serving(aws)
+    """Have the approved version before the newest one that serves, at once.
+
+    Raises
+    ------
+    AwsError
+        When there is none.
+    """
+    newest = max(serving(aws))
     before = [
         each.number
         for each in registry.versions(aws)
-        if each.status == "Approved" and each.number < min(now)
+        if each.status == "Approved" and each.number < newest
     ]
     if not before:
         raise AwsError(
-            f"{aws.settings.name} serves version {min(now)}: no version before it is approved"
+            f"{aws.settings.name} serves version {newest}: no version before it is approved"
         )
-    deploy(aws, {before[0]: 1})
+    deploy(aws, {before[0]: 1}, at_once=True)
 
 
 def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
@@ -284,20 +356,21 @@ def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
     AwsError
         When other versions serve.
     """
-    now = serving(aws)
-    if set(now) != set(shares):
+    now = variants(aws)
+    numbers = sorted(number for number, _ in now.values())
+    if numbers != sorted(shares):
         raise AwsError(
-            f"{aws.settings.name} serves {', '.join(map(str, sorted(now)))}: give each of them a "
+            f"{aws.settings.name} serves {', '.join(map(str, numbers))}: give each of them a "
             "share, or deploy others with poe endpoint deploy"
         )
-    if now != shares:
+    if dict(now.values()) != shares:
         aws.change(
             "sagemaker",
             "update_endpoint_weights_and_capacities",
             EndpointName=aws.settings.name,
             DesiredWeightsAndCapacities=[
-                {"VariantName": f"v{number}", "DesiredWeight": float(share)}
-                for number, share in shares.items()
+                {"VariantName": name, "DesiredWeight": float(shares[number])}
+                for name, (number, _) in now.items()
             ],
         )
     settle(aws)
@@ -311,11 +384,13 @@ def delete(aws: Aws) -> None:
     unscale(aws)
     if found:
         aws.change("sagemaker", "delete_endpoint", EndpointName=name)
-    aws.change("cloudwatch", "delete_alarms", AlarmNames=[alarm(aws, kind) for kind in GUARDS])
+    alarms = [alarm(aws, kind, variant) for variant in VARIANTS for kind in GUARDS]
+    aws.change("cloudwatch", "delete_alarms", AlarmNames=alarms)
     if found:
         config = found["EndpointConfigName"]
         aws.change("sagemaker", "delete_endpoint_config", EndpointConfigName=config)
-    say(f"{name} is deleted; its models and their versions are kept")
+    if not aws.dry_run:
+        say(f"{name} is deleted; its models and their versions are kept")
 
 
 def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
@@ -331,9 +406,19 @@ def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
     """
     version = registry.choose(aws, number)
     kind = "text/csv" if source.endswith(".csv") else "application/jsonlines"
-    identity = hashlib.sha256(f"{source} {target}".encode()).hexdigest()[:10]
-    job = f"{aws.settings.name[:40]}-v{version.number}-{identity}"
-    if not aws.find("sagemaker", "describe_transform_job", TransformJobName=job):
+    bucket, _, key = source.removeprefix("s3://").partition("/")
+    read = aws.find("s3", "head_object", Bucket=bucket, Key=key)
+    if read is None:
+        raise AwsError(f"{source}: no such file: expected s3://BUCKET/KEY of a .jsonl or .csv file")
+    # The same file again is the same job; one that failed is tried again under another name.
+    for attempt in range(100):
+        given = f"{source} {read['ETag']} {target} {attempt}"
+        identity = hashlib.sha256(given.encode()).hexdigest()[:10]
+        job = f"{aws.settings.name[:40]}-v{version.number}-{identity}"
+        found = aws.find("sagemaker", "describe_transform_job", TransformJobName=job)
+        if not found or found["TransformJobStatus"] not in ("Failed", "Stopped"):
+            break
+    if not found:
         aws.change(
             "sagemaker",
             "create_transform_job",
@@ -385,8 +470,8 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.command == "rollback":
         rollback(aws)
     elif options.command == "status":
-        for number, weight in serving(aws).items():
-            say(f"version {number}: weight {weight:g}")
+        for name, (number, weight) in variants(aws).items():
+            say(f"{name}: version {number}, weight {weight:g}")
     elif options.command == "delete":
         delete(aws)
     else:

@@ -52,7 +52,7 @@ class Shift(Section):
     """How requests go over to a new version."""
 
     kind: Literal["all_at_once", "canary", "linear"]
-    percent: Annotated[int, Field(ge=1, le=50)]
+    percent: Annotated[int, Field(ge=10, le=50)]
     wait_minutes: Annotated[int, Field(ge=1, le=60)]
 
 
@@ -61,6 +61,7 @@ class Alarms(Section):
 
     latency_ms: Annotated[int, Field(ge=1)]
     errors_per_minute: Annotated[int, Field(ge=1)]
+    topic: Annotated[str, Field(pattern=r"^(arn:aws[a-z-]*:sns:\S+)?$")]
 
 
 class Settings(Section):
