@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
+from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError, ConnectionClosedError, NoCredentialsError
 from moto import mock_aws
 from moto.sagemaker.models import sagemaker_backends
@@ -379,6 +380,25 @@ def test_a_refusal_says_what_to_do(
         registry.versions(aws)
 
 
+def test_an_upload_that_is_refused_is_told(
+    aws: Aws, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "boto3.s3.transfer.S3Transfer.upload_file", refusing(S3UploadFailedError("AccessDenied"))
+    )
+    with pytest.raises(AwsError, match="upload_file: AccessDenied"):
+        pipeline.upload(aws, source)
+
+
+def refusing(fault: Exception) -> Callable[..., None]:
+    """A function that raises."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise fault
+
+    return fail
+
+
 def test_waiting_ends_with_the_reason_or_at_the_limit(
     aws: Aws, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -569,13 +589,13 @@ def test_a_pipeline_is_brought_there_once_and_its_changes_are_shown(
     (created,) = asked("create_pipeline")
     assert created["RoleArn"].endswith("role/pipeline")
     assert "is there already" in capsys.readouterr().out
-    (tagged,) = asked("add_tags")
-    assert "git_commit" in {each["Key"] for each in tagged["Tags"]}
+    assert "git_commit" in {each["Key"] for each in created["Tags"]}
     changed = DEFINITION | {"Steps": [{"Name": "Process"}]}
     pipeline.deploy(Aws(aws.settings, dry_run=True), changed)
     assert '+      "Name": "Process"' in capsys.readouterr().out
     pipeline.deploy(aws, changed)
-    assert len(asked("update_pipeline")) == 1
+    pipeline.deploy(other(aws, f"pipeline_role=arn:aws:iam::{ACCOUNT}:role/b"), changed)
+    assert [each["RoleArn"][-1] for each in asked("update_pipeline")] == ["e", "b"]
 
 
 def test_a_pipeline_needs_a_role(aws: Aws) -> None:
@@ -618,27 +638,51 @@ def test_a_run_ends_with_success_or_with_the_reason_of_the_step(
         pipeline.start(aws, str(source), {"Speed": "1"})
     pipeline.start(Aws(aws.settings, dry_run=True), str(source), {"Seed": "1"})
     assert asked("start_pipeline_execution") == asked("upload_file") == []
-    state = {"PipelineExecutionStatus": "Succeeded"}
-    steps = [{"StepName": "Train", "StepStatus": "Failed", "FailureReason": "depth=3: no such key"}]
-    read = Aws.read
-
-    def answered(self: Aws, service: str, call: str, **parameters: Any) -> Any:
-        if call == "describe_pipeline_execution":
-            return state
-        if call == "list_pipeline_execution_steps":
-            return {"PipelineExecutionSteps": steps}
-        return read(self, service, call, **parameters)
-
-    monkeypatch.setattr(Aws, "read", answered)
     pipeline.start(aws, str(source), {"Seed": "1"})
     (started,) = asked("start_pipeline_execution")
     values = {each["Name"]: each["Value"] for each in started["PipelineParameters"]}
     assert values == {"Data": pipeline.upload(aws, source), "Seed": "1"}
     production = f"{aws.settings.name}/production/"
     assert production in {f"{given['Key'].rpartition('/')[0]}/" for given in asked("put_object")}
-    state["PipelineExecutionStatus"] = "Failed"
-    with pytest.raises(AwsError, match="is Failed: Train: depth=3: no such key"):
+    steps = [
+        {"StepName": "Train", "StepStatus": "Failed", "FailureReason": "depth=3: no such key"},
+        {
+            "StepName": "Evaluate",
+            "StepStatus": "Failed",
+            "FailureReason": "AlgorithmError",
+            "Metadata": {"ProcessingJob": {"Arn": "arn:aws:sagemaker:::job/pipelines-1"}},
+        },
+    ]
+    read, every = Aws.read, Aws.every
+
+    def answered(self: Aws, service: str, call: str, **parameters: Any) -> Any:
+        if call == "describe_pipeline_execution":
+            return {"PipelineExecutionStatus": "Failed"}
+        if call == "describe_processing_job":
+            return {"ExitMessage": f"{parameters['ProcessingJobName']}: no such file"}
+        return read(self, service, call, **parameters)
+
+    def listed(self: Aws, service: str, call: str, key: str, **parameters: Any) -> Any:
+        if call == "list_pipeline_execution_steps":
+            return iter(steps)
+        return every(self, service, call, key, **parameters)
+
+    monkeypatch.setattr(Aws, "read", answered)
+    monkeypatch.setattr(Aws, "every", listed)
+    said = "Train: depth=3: no such key; Evaluate: pipelines-1: no such file"
+    with pytest.raises(AwsError, match=f"is Failed: {said}"):
         pipeline.start(aws, str(source), {})
+
+
+def test_a_run_that_is_under_way_is_waited_for(aws: Aws, source: Path) -> None:
+    pipeline.deploy(aws, DEFINITION)
+    pipeline.start(aws, str(source), {"Seed": "1"})
+    (found,) = sagemaker_backends[ACCOUNT][REGION].pipelines.values()
+    (run,) = found.pipeline_executions.values()
+    run.pipeline_execution_status = "Executing"
+    data = pipeline.upload(aws, source)
+    assert pipeline.running(aws, {"Data": data, "Seed": "1"}) == run.arn
+    assert pipeline.running(aws, {"Data": data, "Seed": "2"}) is None
 
 
 def test_images_of_a_pipeline_are_named_by_digest() -> None:

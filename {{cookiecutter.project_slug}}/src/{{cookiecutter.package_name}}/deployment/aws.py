@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -170,7 +171,7 @@ class Aws:
             said = error.response["Error"]
             remedy = REMEDIES.get(said["Code"], f"look at it in the region {region}")
             raise AwsError(f"{call}: {said['Code']}: {said['Message']}: {remedy}") from error
-        except BotoCoreError as error:
+        except (Boto3Error, BotoCoreError) as error:
             raise AwsError(f"{call}: {error}") from error
 
 

@@ -109,29 +109,38 @@ def pipeline(
     Pipeline
     """
     home = f"s3://{settings.bucket}/{settings.name}"
-    data = ParameterString("Data", default_value="data")
+    local = isinstance(session, LocalSession)
+    data = ParameterString("Data")
     hosts = ParameterInteger("ProcessHosts", default_value=settings.jobs.process_hosts)
-    seed = ParameterString("Seed", default_value="2013")
     days = settings.jobs.cache_days
     cache = CacheConfig(enable_caching=days > 0, expire_after=f"P{max(days, 1)}D")
-    # A step is found again by its arguments: what it writes to has to follow from what it is given.
     lineage = {"git_commit": commit, "data": data}
     preparing = images.spark or images.train
-    made_of = [preparing[-12:], data, hosts.to_string()]
-    windows = Join(on="/", values=[home, "windows", *made_of])
     run = Join(on="/", values=[home, "runs", ExecutionVariables.PIPELINE_EXECUTION_ID])
-
+    # A step is found again by its arguments: what it writes to has to follow from what it is given.
+    # Spark names its files by chance: in one place, those of two runs would add up.
+    made_of = [home, "windows", preparing[-12:], data, hosts.to_string()]
+    windows = run if images.spark else Join(on="/", values=made_of)
     command = ["process-spark" if images.spark else "process"]
     process = ProcessingStep(
         "Process",
         step_args=processor(settings, session, preparing, command, lineage, hosts).run(
             inputs=[given("source", Join(on="/", values=[home, "source", data]), "source")],
             outputs=[
-                kept(name, Join(on="/", values=[windows, name]), f"data/processed/{name}")
-                for name in WINDOWS
+                *(
+                    kept(name, Join(on="/", values=[windows, name]), f"data/processed/{name}")
+                    for name in WINDOWS
+                ),
+                # What breaks the contract is there even if it stops the job.
+                kept(
+                    "raw",
+                    Join(on="/", values=[windows, "raw"]),
+                    "data/raw",
+                    "EndOfJob" if local else "Continuous",
+                ),
             ],
         ),
-        cache_config=cache,
+        cache_config=None if images.spark else cache,
         retry_policies=PATIENT,
     )
     made = process.properties.ProcessingOutputConfig.Outputs
@@ -143,7 +152,6 @@ def pipeline(
             session,
             images.train,
             channels,
-            hyperparameters={"seed": seed},
             tags=[shapes.Tag(key=key, value=value) for key, value in lineage.items()],
         ).train(),
         cache_config=cache,
@@ -185,12 +193,12 @@ def pipeline(
             ConditionEquals(left=said("good"), right=True),
             ConditionEquals(left=said("not_worse_than_production"), right=True),
         ],
-        if_steps=[] if isinstance(session, LocalSession) else [register],
+        if_steps=[] if local else [register],
         else_steps=[refuse],
     )
     return Pipeline(
         name=settings.name,
-        parameters=[data, hosts, seed],
+        parameters=[data, hosts],
         steps=[process, train, evaluate, decide],
         pipeline_experiment_config=None,
         sagemaker_session=session,
@@ -309,11 +317,11 @@ def given(name: str, uri: Any, folder: str) -> shapes.ProcessingInput:
     )
 
 
-def kept(name: str, uri: Any, folder: str) -> shapes.ProcessingOutput:
+def kept(name: str, uri: Any, folder: str, mode: str = "EndOfJob") -> shapes.ProcessingOutput:
     """Describe an output of a processing job, and the folder where it leaves it."""
     return shapes.ProcessingOutput(
         output_name=name,
         s3_output=shapes.ProcessingS3Output(
-            s3_uri=uri, local_path=f"{FOLDER}/{folder}", s3_upload_mode="EndOfJob"
+            s3_uri=uri, local_path=f"{FOLDER}/{folder}", s3_upload_mode=mode
         ),
     )

@@ -19,7 +19,17 @@ ROOT = Path(__file__).parents[3]
 TARGETS = ("train", "serve", "spark")
 USUAL = TARGETS[:2]
 # What an image is made of; see .dockerignore.
-SOURCES = ("bootstrap.py", "conf", "container", "poetry.lock", "pyproject.toml", "src")
+SOURCES = (
+    ".dockerignore",
+    "LICENSE",
+    "bootstrap.py",
+    "conf",
+    "container",
+    "poetry.lock",
+    "poetry.toml",
+    "pyproject.toml",
+    "src",
+)
 
 
 class Images(NamedTuple):
@@ -35,15 +45,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         "image",
         description=__doc__,
-        epilog="Further arguments, and those in the variable IMAGE_OPTIONS, go to `docker build`, "
-        "such as --build-arg BASE_IMAGE=…",
+        usage="image [train] [serve] [spark] [options of docker build]",
+        epilog="Without a target, train and serve. Options, and those in the variable "
+        "IMAGE_OPTIONS, go to `docker build`, such as --build-arg BASE_IMAGE=…",
     )
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help="train, serve (both), spark")
-    options, further = parser.parse_known_args()
-    if unknown := set(options.targets) - {*TARGETS}:
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    given = parser.parse_args().arguments
+    first = next((n for n, each in enumerate(given) if each.startswith("-")), len(given))
+    targets, options = given[:first], given[first:]
+    if unknown := [each for each in targets if each not in TARGETS]:
         parser.error(f"{', '.join(unknown)}: no such target, expected {', '.join(TARGETS)}")
-    for target in options.targets or USUAL:
-        build(target, further)
+    for target in targets or USUAL:
+        build(target, options)
 
 
 def build(target: str, arguments: Sequence[str] = (), *, named: bool = True) -> str:

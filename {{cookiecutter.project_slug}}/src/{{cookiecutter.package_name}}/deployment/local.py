@@ -19,6 +19,7 @@ from .registry import NOTHING_YET, put
 from .settings import ROOT, Settings, settings
 
 WINDOWS = ("train", "validation", "test")
+MADE = ".sagemaker-local"  # marks a folder as made here
 OUT = ROOT / "sagemaker-local"
 NETWORK = "sagemaker-local"
 
@@ -155,6 +156,8 @@ def containers(image: str) -> Iterator[Path]:
 def download(aws: Aws, folder: Path) -> None:
     """Bring what was made from the bucket into a folder, in place of what is there."""
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / MADE).touch()
     home = f"{aws.settings.name}/"
     for found in aws.every(
         "s3", "list_objects_v2", "Contents", Bucket=aws.settings.bucket, Prefix=home
@@ -178,11 +181,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("step", nargs="?", choices=STEPS, default="pipeline", help="(pipeline)")
     parser.add_argument("--source", type=Path, help="(data/sample; for train data/processed)")
     parser.add_argument("--image", help="the image `train`, else it is built")
-    parser.add_argument("--out", type=Path, default=OUT, help=f"({OUT.name}; is emptied first)")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"({OUT.name}; replaced at the end)")
     options = parser.parse_args(arguments)
     source = options.source or ROOT / SOURCES[options.step]
     if not source.is_dir():
         raise ProjectError(f"{source}: no such folder: make it with poe pipeline, or give --source")
+    if options.out.exists() and not (options.out / MADE).exists():
+        raise ProjectError(f"{options.out}: is there, and not made here: give another --out")
     given = here()
     require_sdk(given.region)
     image = options.image or build("train")

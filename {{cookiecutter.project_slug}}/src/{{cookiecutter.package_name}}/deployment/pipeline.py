@@ -42,7 +42,7 @@ def deploy(aws: Aws, wanted: Mapping[str, Any]) -> None:
         )
     found = aws.find("sagemaker", "describe_pipeline", PipelineName=name)
     present = json.loads(found["PipelineDefinition"]) if found else {}
-    if present == wanted:
+    if found and present == wanted and found["RoleArn"] == role:
         say(f"{name} is there already, as it should be")
         return
     registry.have_group(aws)
@@ -56,18 +56,17 @@ def deploy(aws: Aws, wanted: Mapping[str, Any]) -> None:
         "PipelineDefinition": json.dumps(wanted),
         "RoleArn": role,
     }
+    tags = [{"Key": "git_commit", "Value": commit() or "none"}]
     if found:
         aws.change("sagemaker", "update_pipeline", **given)
-        arn = found["PipelineArn"]
+        aws.change("sagemaker", "add_tags", ResourceArn=found["PipelineArn"], Tags=tags)
     else:
-        arn = aws.change("sagemaker", "create_pipeline", **given)["PipelineArn"]
-    tags = [{"Key": "git_commit", "Value": commit() or "none"}]
-    aws.change("sagemaker", "add_tags", ResourceArn=arn, Tags=tags)
+        aws.change("sagemaker", "create_pipeline", **given, Tags=tags)
     say(f"{name} is {'changed' if found else 'made'}: poe pipeline-run data/sample")
 
 
 def start(aws: Aws, source: str, parameters: Mapping[str, str]) -> None:
-    """Run the pipeline, and wait for its end.
+    """Run the pipeline, and wait for its end; a run of the same that is under way is waited for.
 
     Parameters
     ----------
@@ -93,15 +92,17 @@ def start(aws: Aws, source: str, parameters: Mapping[str, str]) -> None:
     values = {"Data": upload(aws, folder) if folder.is_dir() else stored(aws, source), **parameters}
     # An input without a single file would stop the job.
     registry.put(aws, f"{name}/production/README.txt", registry.NOTHING_YET)
-    started = aws.change(
-        "sagemaker",
-        "start_pipeline_execution",
-        PipelineName=name,
-        PipelineParameters=[{"Name": key, "Value": value} for key, value in values.items()],
-    )
-    if aws.dry_run:
-        return
-    arn = started["PipelineExecutionArn"]
+    arn = running(aws, values)
+    if arn is None:
+        started = aws.change(
+            "sagemaker",
+            "start_pipeline_execution",
+            PipelineName=name,
+            PipelineParameters=[{"Name": key, "Value": value} for key, value in values.items()],
+        )
+        if aws.dry_run:
+            return
+        arn = started["PipelineExecutionArn"]
 
     def state() -> tuple[str, str]:
         now = aws.read("sagemaker", "describe_pipeline_execution", PipelineExecutionArn=arn)
@@ -158,19 +159,48 @@ def stored(aws: Aws, name: str) -> str:
     return name
 
 
+def running(aws: Aws, values: Mapping[str, str]) -> str | None:
+    """Return the run that is under way with these parameters, if there is one."""
+    found = aws.every(
+        "sagemaker",
+        "list_pipeline_executions",
+        "PipelineExecutionSummaries",
+        PipelineName=aws.settings.name,
+    )
+    for each in found:
+        if each["PipelineExecutionStatus"] == "Executing":
+            arn = str(each["PipelineExecutionArn"])
+            parameters = aws.every(
+                "sagemaker",
+                "list_pipeline_parameters_for_execution",
+                "PipelineParameters",
+                PipelineExecutionArn=arn,
+            )
+            given = {parameter["Name"]: parameter["Value"] for parameter in parameters}
+            if values.items() <= given.items():
+                return arn
+    return None
+
+
 def failure(aws: Aws, arn: str) -> str:
     """Return which step of a run failed, and why."""
-    steps = aws.read(
+    steps = aws.every(
         "sagemaker",
         "list_pipeline_execution_steps",
+        "PipelineExecutionSteps",
         PipelineExecutionArn=arn,
-        SortOrder="Descending",
     )
-    return "; ".join(
-        f"{step['StepName']}: {step.get('FailureReason', 'no reason given')}"
-        for step in steps["PipelineExecutionSteps"]
-        if step["StepStatus"] == "Failed"
-    )
+    said = []
+    for step in steps:
+        if step["StepStatus"] == "Failed":
+            reason = step.get("FailureReason", "no reason given")
+            # Of a processing job, the step does not say what its container said.
+            if job := step.get("Metadata", {}).get("ProcessingJob", {}).get("Arn"):
+                job = job.rpartition("/")[2]
+                found = aws.read("sagemaker", "describe_processing_job", ProcessingJobName=job)
+                reason = found.get("ExitMessage", reason)
+            said.append(f"{step['StepName']}: {reason}")
+    return "; ".join(said)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -226,7 +256,7 @@ def require_sdk(region: str) -> None:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"{text}: expected NAME=VALUE, such as Seed=7")
+        raise argparse.ArgumentTypeError(f"{text}: expected NAME=VALUE, such as ProcessHosts=2")
     return name, value
 
 
