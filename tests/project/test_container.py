@@ -185,6 +185,17 @@ def test_without_an_engine_one_line_says_what_to_do(fresh: Project) -> None:
     assert "nothing: no such target, expected train, serve, spark" in said
 
 
+def test_options_go_to_docker(built: Project) -> None:
+    found = base(built)
+    said = built.does(f"poe image serve --build-arg BASE_IMAGE={found} --label of=a-test")
+    assert "is sha256:" in said
+    label = docker("inspect", "--format", "{{ .Config.Labels.of }}", f"{built.root.name}-serve")
+    assert label == "a-test"
+    said = built.refuses("poe image serve --build-arg BASE_IMAGE=ml-ready-nowhere:0")
+    assert "ml-ready-nowhere" in said
+    built.does("poe image serve")
+
+
 def test_two_hosts_with_spark_make_what_polars_makes(built: Project, tmp_path: Path) -> None:
     built.does("poe image spark")
     image, hosts = f"{built.root.name}-spark", ["algo-1", "algo-2"]

@@ -1,5 +1,6 @@
 """SageMaker: the commands of docs/sagemaker.md, verbatim, against AWS as moto plays it."""
 
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ SLUG = "harbour-crane-s-wear"
 BUCKET = "models-123456789012"
 SERVING = "docker run --rm --publish"
 VERSIONS = "the project's tests/integration/test_deployment.py: it takes several versions"
+EXPERIMENT = "test_an_experiment_is_run_as_it_is_described"
 INSIDE = "it runs in the images"
 ELSEWHERE = {
     **dict.fromkeys(("process", "train", "evaluate", "serve"), INSIDE),
@@ -31,19 +33,21 @@ ELSEWHERE = {
         "the project's tests/integration/test_spark.py"
     ),
     "poe image spark": "test_container.py",
-    "poe image --build-arg BASE_IMAGE=registry.example.com/python:3.12": "test_container.py",
+    "poe image --build-arg BASE_IMAGE=registry.example.com/python:3.12": (
+        "test_container.py, with a base that is here"
+    ),
     "poe load": "test_container.py",
     "python3 bootstrap.py poetry install --with load": "test_container.py",
     "poe endpoint rollback": VERSIONS,
     "poe endpoint deploy 3=90 4=10": VERSIONS,
     "poe endpoint weights 3=50 4=50": VERSIONS,
     "poe endpoint deploy 3 --shadow 4": VERSIONS,
-    "poe experiment": "the project's tests/unit/test_experiment.py",
 }
 FILLED_IN = {
     "poe registry promote VERSION": "poe registry promote 1",
     "poe endpoint transform s3://…/records.jsonl s3://…/predictions": (
-        f"poe endpoint transform s3://{BUCKET}/records.jsonl s3://{BUCKET}/predictions"
+        f"aws s3 cp data/records.jsonl s3://{BUCKET}/{SLUG}/records.jsonl && poe endpoint transform "
+        f"s3://{BUCKET}/{SLUG}/records.jsonl s3://{BUCKET}/{SLUG}/predictions"
     ),
 }
 SIGN_IN = "aws ecr get-login-password | docker login"
@@ -125,14 +129,17 @@ def said(
     text = (_trained.root / "docs/sagemaker.md").read_text()
     (serving,) = re.findall(rf"^{SERVING}.*$", text, re.MULTILINE)
     (push,) = re.findall(r"^REGISTRY=.*?(?=^```)", text, re.MULTILINE | re.DOTALL)
+    (experiment,) = re.findall(r"^aws s3 sync .*?(?=^```)", text, re.MULTILINE | re.DOTALL)
+    elsewhere = ELSEWHERE | {experiment.strip(): EXPERIMENT}
     # There is nobody to sign in to.
     (sign_in,) = re.findall(rf"^{re.escape(SIGN_IN)}.*\n", push, re.MULTILINE)
     here = push.replace(sign_in, "")
     here, registries = re.subn("^REGISTRY=.*", "REGISTRY=$REGISTRY_HERE", here)
     assert registries == 1
+    (_trained.root / "data" / "records.jsonl").write_text("{}\n")
     filled_in = FILLED_IN | {push.strip(): here}
     servers = {serving: "http://127.0.0.1:8080/ping"}
-    found = readme.run(text, shell, servers, filled_in, ELSEWHERE, turn)
+    found = readme.run(text, shell, servers, filled_in, elsewhere, turn)
     yield {each.step.text.strip(): each.output for each in found}
     names = [f"{SLUG}-{target}" for target in ("train", "serve")]
     names += [f"{account['REGISTRY_HERE']}/{name}" for name in names]
@@ -156,7 +163,7 @@ def test_from_nothing_to_an_endpoint(said: dict[str, str]) -> None:
     assert "PendingManualApproval" in shown
     assert "Version 1 is Approved" in shown
     assert f"{SLUG} serves version 1 (1)" in shown
-    assert "version 1: weight 1" in shown
+    assert "live: version 1, weight 1" in shown
     assert f"{SLUG} is deleted" in printed(said, "poe endpoint delete")
 
 
@@ -179,3 +186,24 @@ def test_the_tests_of_the_optional_groups_pass(extended: Project) -> None:
     )
     assert re.search(r"\d passed", tests)
     assert "skipped" not in tests
+
+
+def test_an_experiment_is_run_as_it_is_described(extended: Project, tmp_path: Path) -> None:
+    text = (extended.root / "docs/sagemaker.md").read_text()
+    (command,) = re.findall(r"^poe experiment .*?(?=^```)", text, re.MULTILINE | re.DOTALL)
+    with (tmp_path / "labels.csv").open("w") as labels:
+        labels.write("inference_id,late\n")
+        for variant, probability in (("live", 0.5), ("challenger", 0.1)):
+            hour = tmp_path / "captured" / SLUG / variant / "2026" / "11" / "25" / "20"
+            hour.mkdir(parents=True)
+            answer = json.dumps({"predictions": [{"probability": probability, "label": 0}]})
+            output = {"observedContentType": "application/json", "data": answer, "encoding": "JSON"}
+            with (hour / "1.jsonl").open("w") as captured:
+                for number in range(100):
+                    about = {"eventId": "x", "inferenceId": f"{variant}-{number}"}
+                    event = {"captureData": {"endpointOutput": output}, "eventMetadata": about}
+                    captured.write(f"{json.dumps(event)}\n")
+                    labels.write(f"{variant}-{number},{int(number % 9 == 0)}\n")
+    here = command.replace("captured/", f"{tmp_path}/captured/")
+    here = here.replace("labels.csv", f"{tmp_path}/labels.csv")
+    assert "challenger is better" in extended.does(here)

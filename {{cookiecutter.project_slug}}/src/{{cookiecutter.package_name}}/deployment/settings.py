@@ -71,7 +71,7 @@ class Settings(Section):
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{2,62}$")]
     role: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$")]
     pipeline_role: Annotated[str, Field(pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/\S+)?$")]
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-?[a-zA-Z0-9])*$", max_length=40)]
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-?[a-zA-Z0-9])*$", max_length=48)]
     jobs: Jobs
     variant: Variant
     scaling: Scaling
