@@ -25,7 +25,7 @@ VERSIONS = "the project's tests/integration/test_deployment.py: it takes several
 EXPERIMENT = "test_an_experiment_is_run_as_it_is_described"
 INSIDE = "it runs in the images"
 ELSEWHERE = {
-    **dict.fromkeys(("process", "train", "evaluate", "serve"), INSIDE),
+    **dict.fromkeys(("process", "process-spark", "train", "evaluate", "serve"), INSIDE),
     "test": "a window of the data",
     "docker build": "it is what the images are built with",
     f"python -m {SLUG.replace('-', '_')}.entrypoints.process": "test_readme.py: a stage runs it",
@@ -46,8 +46,8 @@ ELSEWHERE = {
 FILLED_IN = {
     "poe registry promote VERSION": "poe registry promote 1",
     "poe endpoint transform s3://…/records.jsonl s3://…/predictions": (
-        f"aws s3 cp data/records.jsonl s3://{BUCKET}/{SLUG}/records.jsonl && poe endpoint transform "
-        f"s3://{BUCKET}/{SLUG}/records.jsonl s3://{BUCKET}/{SLUG}/predictions"
+        f"aws s3 cp data/records.jsonl s3://{BUCKET}/{SLUG}/records.jsonl && "
+        f"poe endpoint transform s3://{BUCKET}/{SLUG}/records.jsonl s3://{BUCKET}/{SLUG}/predictions"
     ),
 }
 SIGN_IN = "aws ecr get-login-password | docker login"

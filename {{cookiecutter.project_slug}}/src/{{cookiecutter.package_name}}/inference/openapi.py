@@ -15,6 +15,7 @@ REFUSALS = {
     "413": "The body is too large.",
     "415": "The content type is not one that is listed.",
     "422": "A record breaks the contract: the answer names field, value and rule.",
+    "500": "The server has failed: its log says where.",
 }
 
 
