@@ -67,6 +67,12 @@ def test_every_command_works_verbatim(said: dict[str, str]) -> None:
         assert re.search(rf"^poe {task}\b", "\n".join(said), re.MULTILINE)
 
 
+def test_jobs_pipeline_and_spark_run_as_on_sagemaker(said: dict[str, str]) -> None:
+    assert re.search(r"\d skipped: no SageMaker SDK: python3 bootstrap\.py", said["poe test"])
+    assert re.search(r"\d passed", said["poe test-sagemaker"])
+    assert "skipped" not in said["poe test-sagemaker"]
+
+
 def test_requests_and_files_are_answered_as_the_task_wants(
     pair: tuple[str, Project], said: dict[str, str]
 ) -> None:
@@ -105,29 +111,6 @@ def assert_the_mean_is_one_value_away(project: Project) -> None:
     scored = pl.read_csv(project.root / "mean.csv", infer_schema_length=None)
     known = scored.drop_nulls("arr_delay")
     assert known["mean"].mean() == pytest.approx(known["arr_delay"].mean(), abs=3)
-
-
-# Of the first pair: test_sagemaker.py.
-def test_the_sagemaker_sdk_runs_the_jobs_here(pair: tuple[str, Project]) -> None:
-    _, project = pair
-    tests = "pytest tests/integration/test_sagemaker.py tests/e2e/test_sagemaker_local.py"
-    assert re.search(r"\d skipped: no SageMaker SDK: python3 bootstrap\.py", project.does(tests))
-    project.does("python3 bootstrap.py poetry install --only sagemaker --no-root")
-    said = project.does(tests)
-    assert re.search(r"\d passed", said)
-    assert "skipped" not in said
-
-
-# The first regression; the framework makes no difference to the features.
-@pytest.mark.parametrize("pair", PAIRS[1:2], indirect=True, ids="-".join)
-def test_spark_makes_what_polars_makes(pair: tuple[str, Project]) -> None:
-    _, project = pair
-    tests = "pytest tests/integration/test_spark.py"
-    assert re.search(r"\d skipped: .*poetry install --with spark", project.does(tests))
-    project.does("python3 bootstrap.py poetry install --only spark --no-root")
-    said = project.does(tests)
-    assert re.search(r"\d passed", said)
-    assert "skipped" not in said
 
 
 # The first regression; what takes the place of a classification: test_swap.py.
