@@ -70,7 +70,7 @@ def markdown(value: object) -> str:
 
 def slug(name: object) -> str:
     """Derive a project slug: "Flight Delays" becomes `flight-delays`."""
-    derived = slugify(str(name), max_length=60).lstrip("-0123456789") or "model"
+    derived = slugify(str(name), max_length=48, word_boundary=True, save_order=True).lstrip("-0123456789") or "model"
     return derived if _is_slug(derived) else f"{derived[:54].rstrip('-')}-model"
 
 
@@ -96,7 +96,7 @@ def _matches(pattern: str, limit: int = 0) -> Callable[[str], bool]:
 
 def _is_slug(text: str) -> bool:
     return (
-        _matches(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", 60)(text)
+        _matches(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", 48)(text)
         and text not in WINDOWS
         and text.replace("-", "_") not in _locked()
     )
@@ -151,7 +151,7 @@ RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "project_name": (_is_line(80), _LINE.format(80)),
     "project_slug": (
         _is_slug,
-        "a to z, 0 to 9 and single hyphens, a letter first, at most 60 characters,"
+        "a to z, 0 to 9 and single hyphens, a letter first, at most 48 characters,"
         " not the name of a dependency or of a Windows device",
     ),
     "package_name": (

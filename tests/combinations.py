@@ -20,7 +20,7 @@ CHOICES: dict[str, list[str]] = {
 # The shortest and the longest text that is allowed, and what else changes a file.
 TEXTS = {
     "project_name": ["Flight Delays", "A", "N" * 80],
-    "project_slug": ["flight-delays", "a", "s" * 60],
+    "project_slug": ["flight-delays", "a", "s" * 48],
     "package_name": ["flight_delays", "a", "p" * 40, "zz_sorts_last"],
     "description": ["Late or not?", "d" * 200],
     "author_name": ["Ada Lovelace", "n" * 80],

@@ -10,7 +10,7 @@ from tests.render.test_answers import ANSWERED, HOSTILE
 
 LONGEST = {
     "project_name": HOSTILE[-1],
-    "project_slug": "s" * 60,
+    "project_slug": "s" * 48,
     "package_name": "p" * 40,
     "description": '"' * 199 + "a",
     "author_name": "\\" * 79 + "a",
