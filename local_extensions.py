@@ -70,7 +70,10 @@ def markdown(value: object) -> str:
 
 def slug(name: object) -> str:
     """Derive a project slug: "Flight Delays" becomes `flight-delays`."""
-    derived = slugify(str(name), max_length=48, word_boundary=True, save_order=True).lstrip("-0123456789") or "model"
+    derived = (
+        slugify(str(name), max_length=48, word_boundary=True, save_order=True).lstrip("-0123456789")
+        or "model"
+    )
     return derived if _is_slug(derived) else f"{derived[:54].rstrip('-')}-model"
 
 
