@@ -43,11 +43,12 @@ ELSEWHERE = {
     "poe endpoint weights 3=50 4=50": VERSIONS,
     "poe endpoint deploy 3 --shadow 4": VERSIONS,
 }
+TRANSFORM = f"s3://{BUCKET}/{SLUG}/transform"
 FILLED_IN = {
     "poe registry promote VERSION": "poe registry promote 1",
     "poe endpoint transform s3://…/records.jsonl s3://…/predictions": (
-        f"aws s3 cp data/records.jsonl s3://{BUCKET}/{SLUG}/records.jsonl && "
-        f"poe endpoint transform s3://{BUCKET}/{SLUG}/records.jsonl s3://{BUCKET}/{SLUG}/predictions"
+        f"aws s3 cp data/records.jsonl {TRANSFORM}/records.jsonl && "
+        f"poe endpoint transform {TRANSFORM}/records.jsonl {TRANSFORM}/predictions"
     ),
 }
 SIGN_IN = "aws ecr get-login-password | docker login"

@@ -1,5 +1,6 @@
 """The registry and the endpoint, against AWS as moto plays it, with faults at every call."""
 
+import fnmatch
 import functools
 import itertools
 import json
@@ -7,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -17,7 +19,7 @@ from moto import mock_aws
 from moto.sagemaker.models import sagemaker_backends
 
 from {{ cookiecutter.package_name }}.deployment import aws as module
-from {{ cookiecutter.package_name }}.deployment import endpoint, local, pipeline, registry
+from {{ cookiecutter.package_name }}.deployment import command_line, endpoint, local, pipeline, registry
 from {{ cookiecutter.package_name }}.deployment.aws import Aws, AwsError
 from {{ cookiecutter.package_name }}.deployment.settings import ROOT, settings
 from {{ cookiecutter.package_name }}.errors import ConfigError, ProjectError
@@ -26,10 +28,12 @@ ACCOUNT = "123456789012"
 REGION = "eu-central-1"
 SERVERLESS = "variant.serverless={memory_mb: 2048, concurrency: 5}"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/model@sha256:{'0' * 64}"
+BUCKET = "models-of-a-test"
+NAME = settings([f"bucket={BUCKET}"]).name
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/{NAME}"
 GIVEN = [
-    "bucket=models-of-a-test",
-    f"role=arn:aws:iam::{ACCOUNT}:role/sagemaker",
-    f"pipeline_role=arn:aws:iam::{ACCOUNT}:role/pipeline",
+    f"bucket={BUCKET}",
+    *(f"roles.{name}={ROLE}-{name}" for name in ("job", "endpoint", "pipeline")),
     f"region={REGION}",
 ]
 
@@ -43,20 +47,21 @@ class Client:
     """A client of moto, which does what moto cannot, and fails when it is told to."""
 
     def __init__(self, service: str, faults: Callable[[str], None]) -> None:
+        self._service = service
         self._client = boto3.client(service, region_name=REGION)
         self._faults = faults
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._client, name)
-        if name in ("get_paginator", "meta"):
-            return real
+        if name == "get_paginator":
+            return self._paginator
         done = updated if name == "update_endpoint" else real
 
         def call(**parameters: Any) -> Any:
             if name == "update_endpoint":  # botocore checks what moto does not know
                 model = self._client.meta.service_model.operation_model("UpdateEndpoint")
                 self._client._serializer.serialize_to_request(parameters, model)
-            CALLS.append((name, parameters))
+            CALLS.append((self._service, name, parameters))
             self._faults(f"before {name}")
             answer = done(**parameters)
             self._faults(f"after {name}")
@@ -64,11 +69,21 @@ class Client:
 
         return call
 
+    def _paginator(self, name: str) -> Any:
+        pages = self._client.get_paginator(name)
+
+        def paginate(**parameters: Any) -> Any:
+            CALLS.append((self._service, name, parameters))
+            return pages.paginate(**parameters)
+
+        return SimpleNamespace(paginate=paginate)
+
 
 def updated(
     EndpointName: str,  # noqa: N803
     EndpointConfigName: str,  # noqa: N803
     DeploymentConfig: dict[str, Any] | None = None,  # noqa: N803
+    **retained: Any,
 ) -> dict[str, Any]:
     """Do what SageMaker does in the end, and refuse what it refuses."""
     backend = sagemaker_backends[ACCOUNT][REGION]
@@ -85,12 +100,12 @@ def updated(
     return {"EndpointArn": found.arn}
 
 
-CALLS: list[tuple[str, dict[str, Any]]] = []
+CALLS: list[tuple[str, str, dict[str, Any]]] = []
 
 
 def asked(name: str) -> list[dict[str, Any]]:
     """What a call was given, each time."""
-    return [parameters for call, parameters in CALLS if call == name]
+    return [parameters for _, call, parameters in CALLS if call == name]
 
 
 @pytest.fixture
@@ -108,13 +123,17 @@ def aws(monkeypatch: pytest.MonkeyPatch, faults: list[Callable[[str], None]]) ->
     CALLS.clear()
     with mock_aws():
         boto3.client("s3", region_name=REGION).create_bucket(
-            Bucket="models-of-a-test",
+            Bucket=BUCKET,
             CreateBucketConfiguration={"LocationConstraint": REGION},
         )
         found = Aws(settings(GIVEN))
         clients = functools.cache(lambda service: Client(service, lambda at: faults[0](at)))
         monkeypatch.setattr(Aws, "_client", lambda _, service: clients(service))
         yield found
+        for service, call, given in CALLS:
+            action = acting(service, call)
+            for resource in resources(service, given):
+                assert allows("deploy", action, resource), (action, resource)
 
 
 @pytest.fixture
@@ -151,13 +170,13 @@ def test_a_version_is_registered_once_and_waits_for_approval(
     assert "It is version 1 already" in capsys.readouterr().out
     described = aws.read("sagemaker", "describe_model_package", ModelPackageName=first)
     assert described["CustomerMetadataProperties"]["git_commit"] == "abc"
-    with pytest.raises(AwsError, match="wanted an approved version, there is 1 Pending"):
+    with pytest.raises(ProjectError, match="wanted an approved version, there is 1 Pending"):
         endpoint.deploy(aws)
     registry.judge(aws, 1, "Approved", "good")
     registry.judge(aws, 1, "Approved", "good")
     assert "Version 1 is Approved already" in capsys.readouterr().out
     registry.judge(aws, 1, "Rejected", "bad")
-    with pytest.raises(AwsError, match="wanted version 1, approved, there is 1 Rejected"):
+    with pytest.raises(ProjectError, match="wanted version 1, approved, there is 1 Rejected"):
         endpoint.deploy(aws, {1: 1})
 
 
@@ -174,6 +193,19 @@ def test_a_model_is_packed_to_the_same_bytes(made: tuple[Path, Path]) -> None:
     assert registry.pack(made[0]) == registry.pack(made[0])
 
 
+def test_instances_that_were_added_stay_when_a_version_follows_another(
+    aws: Aws, made: tuple[Path, Path]
+) -> None:
+    register(aws, made, "a")
+    endpoint.deploy(aws)
+    register(aws, made, "b")
+    endpoint.deploy(aws)
+    (update,) = asked("update_endpoint")
+    assert update["RetainAllVariantProperties"]
+    excluded = {each["VariantPropertyType"] for each in update["ExcludeRetainedVariantProperties"]}
+    assert "DesiredInstanceCount" not in excluded
+
+
 def test_versions_are_brought_out_step_by_step_and_back(aws: Aws, made: tuple[Path, Path]) -> None:
     register(aws, made, "a")
     endpoint.deploy(aws)
@@ -188,14 +220,19 @@ def test_versions_are_brought_out_step_by_step_and_back(aws: Aws, made: tuple[Pa
     routing = shift["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
     assert routing["CanarySize"] == {"Type": "CAPACITY_PERCENT", "Value": 10}
     alarms = {each["AlarmName"] for each in shift["AutoRollbackConfiguration"]["Alarms"]}
-    found = aws.every("cloudwatch", "describe_alarms", "MetricAlarms")
-    assert {each["AlarmName"] for each in found} == alarms
+    assert alarms_there() == alarms
     assert in_production(aws) == 2
     endpoint.rollback(aws)
     assert endpoint.serving(aws) == {1: 1.0}
     assert in_production(aws) == 1
-    with pytest.raises(AwsError, match="no version before it is approved"):
+    with pytest.raises(ProjectError, match="no version before it is approved"):
         endpoint.rollback(aws)
+
+
+def alarms_there() -> set[str]:
+    """The alarms of the account."""
+    found = boto3.client("cloudwatch", region_name=REGION).describe_alarms()
+    return {each["AlarmName"] for each in found["MetricAlarms"]}
 
 
 def in_production(aws: Aws) -> int:
@@ -227,7 +264,7 @@ def test_two_versions_share_the_requests(aws: Aws, made: tuple[Path, Path]) -> N
     endpoint.weigh(aws, {1: 40, 2: 60})
     assert endpoint.serving(aws) == {1: 40, 2: 60}
     assert in_production(aws) == 2
-    with pytest.raises(AwsError, match="serves 1, 2: give each of them a share"):
+    with pytest.raises(ProjectError, match="serves 1, 2: give each of them a share"):
         endpoint.weigh(aws, {1: 50})
     endpoint.rollback(aws)
     assert endpoint.serving(aws) == {1: 1}
@@ -285,7 +322,7 @@ def test_a_dry_run_shows_what_it_would_change_and_changes_nothing(
     shown = capsys.readouterr().out
     for call in ("create_model ", "create_endpoint_config ", "create_endpoint "):
         assert f"would sagemaker {call}" in shown
-    with pytest.raises(AwsError, match="no such endpoint"):
+    with pytest.raises(ProjectError, match="no such endpoint"):
         endpoint.serving(aws)
 
 
@@ -293,12 +330,16 @@ def test_a_file_is_scored_once_and_again_when_it_has_changed(
     aws: Aws, made: tuple[Path, Path]
 ) -> None:
     register(aws, made)
-    bucket = aws.settings.bucket
-    source, target = f"s3://{bucket}/in.jsonl", f"s3://{bucket}/out"
-    with pytest.raises(AwsError, match=r"in\.jsonl: no such file"):
+    home = f"s3://{BUCKET}/{NAME}/transform"
+    source, target = f"{home}/in.jsonl", f"{home}/out"
+    for wrong in ((f"s3://{BUCKET}/in.jsonl", target), (source, f"s3://{BUCKET}/out")):
+        with pytest.raises(ProjectError, match=f"expected an address below {home}/"):
+            endpoint.transform(aws, None, *wrong)
+    with pytest.raises(ProjectError, match=r"in\.jsonl: no such file"):
         endpoint.transform(aws, None, source, target)
     for body, jobs in ((b"1", 1), (b"1", 1), (b"2", 2)):
-        aws.change("s3", "put_object", Bucket=bucket, Key="in.jsonl", Body=body)
+        key = f"{NAME}/transform/in.jsonl"
+        aws.change("s3", "put_object", Bucket=BUCKET, Key=key, Body=body)
         endpoint.transform(aws, None, source, target)
         assert len(asked("create_transform_job")) == jobs
     *_, second = sagemaker_backends[ACCOUNT][REGION].transform_jobs.values()
@@ -312,8 +353,8 @@ def test_nothing_is_paid_for_after_a_delete(aws: Aws, made: tuple[Path, Path]) -
     endpoint.deploy(aws)
     for _ in range(2):
         endpoint.delete(aws)
-    assert [*aws.every("sagemaker", "list_endpoints", "Endpoints")] == []
-    assert [*aws.every("cloudwatch", "describe_alarms", "MetricAlarms")] == []
+    assert boto3.client("sagemaker", region_name=REGION).list_endpoints()["Endpoints"] == []
+    assert alarms_there() == set()
     assert len(registry.versions(aws)) == 1
 
 
@@ -416,7 +457,7 @@ def test_waiting_ends_with_the_reason_or_at_the_limit(
     ("given", "said"),
     [
         (["bucket=''"], "missing: set the variable SAGEMAKER_BUCKET"),
-        (["role=''"], "missing: set the variable SAGEMAKER_ROLE"),
+        (["roles.job=late"], "roles.job=late"),
         (["shift.kind=slow"], "shift.kind=slow"),
         (["counts=1"], "counts=1: no such key"),
     ],
@@ -426,35 +467,58 @@ def test_a_setting_that_is_missing_or_wrong_is_named(given: list[str], said: str
         settings([*GIVEN, *given])
 
 
-def test_the_command_line_does_all_of_it(
+TYPED = [word for each in GIVEN for word in ("--set", each)]
+
+
+def test_a_version_is_registered_and_approved_by_command(
     aws: Aws,
     made: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(registry, "ROOT", made[0].parent)
-    given = [word for each in GIVEN for word in ("--set", each)]
-    registry.main(["register", IMAGE, *given])
-    registry.main(["approve", "1", "--note", "good", *given])
+    registry.main(["register", IMAGE, *TYPED])
+    registry.main(["approve", "1", "--note", "good", *TYPED])
+    (approved,) = asked("update_model_package")
+    assert approved["ApprovalDescription"] == "good"
     capsys.readouterr()
-    registry.main(["list", *given])
+    registry.main(["list", *TYPED])
     assert capsys.readouterr().out.split()[:2] == ["1", "Approved"]
-    registry.main(["promote", "1", *given])
+    registry.main(["promote", "1", *TYPED])
     assert in_production(aws) == 1
-    endpoint.main(["deploy", *given, "--set", "wait_minutes=1"])
-    assert len(asked("copy_object")) == 1
-    endpoint.main(["weights", "1=2", *given])
+
+
+def test_an_endpoint_is_made_weighed_and_deleted_by_command(
+    aws: Aws, made: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(aws, made)
+    endpoint.main(["deploy", *TYPED, "--set", "wait_minutes=1"])
+    endpoint.main(["weights", "1=2", *TYPED])
     capsys.readouterr()
-    endpoint.main(["status", *given])
+    endpoint.main(["status", *TYPED])
     assert capsys.readouterr().out == "live: version 1, weight 2\n"
-    aws.change("s3", "put_object", Bucket=aws.settings.bucket, Key="in.csv", Body=b"1")
-    source, target = "s3://models-of-a-test/in.csv", "s3://models-of-a-test/out"
-    endpoint.main(["transform", source, target, *given])
-    assert asked("create_transform_job")[0]["TransformInput"]["ContentType"] == "text/csv"
-    monkeypatch.setattr("sys.argv", ["endpoint", "rollback", *given])
-    with pytest.raises(SystemExit, match="error: .* no version before it is approved"):
-        module.run(endpoint.main)
-    endpoint.main(["delete", *given])
+    endpoint.main(["delete", *TYPED])
+    with pytest.raises(ProjectError, match="no such endpoint"):
+        endpoint.main(["status", *TYPED])
+
+
+def test_a_csv_file_is_scored_by_command(aws: Aws, made: tuple[Path, Path]) -> None:
+    register(aws, made)
+    aws.change("s3", "put_object", Bucket=BUCKET, Key=f"{NAME}/transform/in.csv", Body=b"1")
+    source, target = (f"s3://{BUCKET}/{NAME}/transform/{each}" for each in ("in.csv", "out"))
+    endpoint.main(["transform", source, target, *TYPED])
+    (job,) = asked("create_transform_job")
+    assert job["TransformInput"]["ContentType"] == "text/csv"
+
+
+def test_a_mistake_ends_a_command_with_one_line(
+    aws: Aws, made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(aws, made)
+    endpoint.deploy(aws)
+    monkeypatch.setattr("sys.argv", ["endpoint", "rollback", *TYPED])
+    with pytest.raises(SystemExit, match="^error: .* no version before it is approved$"):
+        command_line.run(endpoint.main)
 
 
 @pytest.mark.parametrize(
@@ -551,24 +615,150 @@ NEEDS = {
     "s3:HeadObject": "s3:GetObject",
     "s3:ListObjectsV2": "s3:ListBucket",
     "s3:UploadFile": "s3:PutObject",
+    "s3:DownloadFile": "s3:GetObject",
 }
-# Of what AWS does for a call: it makes its own role, and lists to say that something is not there.
-BESIDES = {"iam:CreateServiceLinkedRole", "iam:PassRole"}
+# What AWS does for a call with the rights of who calls.
+BESIDES = {"cloudwatch:DescribeAlarms", "iam:CreateServiceLinkedRole", "iam:PassRole"}
+KINDS = {
+    "EndpointName": "endpoint",
+    "EndpointConfigName": "endpoint-config",
+    "ModelName": "model",
+    "ModelPackageGroupName": "model-package-group",
+    "PipelineName": "pipeline",
+    "ProcessingJobName": "processing-job",
+    "TransformJobName": "transform-job",
+}
 
 
-def test_the_policy_allows_what_the_commands_call_and_nothing_else() -> None:
+def allows(file: str, action: str, resource: str) -> bool:
+    """Whether a policy allows this in the account of these tests."""
+    text = (ROOT / "docs" / "iam" / f"{file}.json").read_text(encoding="utf-8")
+    text = re.sub(r"arn:aws:s3:::[^/\"]+", f"arn:aws:s3:::{BUCKET}", text)
+    text = re.sub(r"(arn:aws:[a-z-]+):[a-z]+-[a-z-]+-\d:", rf"\1:{REGION}:", text)
+    return any(
+        action in listed(each["Action"])
+        and any(fnmatch.fnmatchcase(resource, pattern) for pattern in listed(each["Resource"]))
+        for each in json.loads(text)["Statement"]
+    )
+
+
+def listed(found: str | list[str]) -> list[str]:
+    """A text, or a list of them, as a list."""
+    return [found] if isinstance(found, str) else found
+
+
+def resources(service: str, given: dict[str, Any]) -> list[str]:
+    """What a call is about, as its parameters say."""
+    here = f"arn:aws:{service}:{REGION}:{ACCOUNT}"
+    if service == "s3":
+        key = f"/{given['Key']}" if "Key" in given else ""
+        return [f"arn:aws:s3:::{given['Bucket']}{key}"]
+    if service == "cloudwatch":
+        names = given.get("AlarmNames") or [given["AlarmName"]]
+        return [f"{here}:alarm:{name}" for name in names]
+    if service == "application-autoscaling":
+        return [f"{here}:scalable-target/1" if "ResourceId" in given else "*"]
+    named = ("ModelPackageArn", "ModelPackageName", "PipelineExecutionArn", "ResourceArn")
+    made = [f"{here}:{kind}/{given[key]}" for key, kind in KINDS.items() if key in given]
+    return [given[key] for key in named if key in given] or made or ["*"]
+
+
+def acting(service: str, call: str) -> str:
+    """The action that a call needs."""
+    action = f"{service}:{call.title().replace('_', '')}"
+    return NEEDS.get(action, action)
+
+
+def test_the_policy_of_who_deploys_allows_nothing_that_no_command_calls() -> None:
+    # What it has to allow is checked after each test, see `aws`.
     modules = {*Path(module.__file__).parent.glob("*.py")}
     modules -= {Path(local.__file__)}  # which asks no AWS
     code = "".join(path.read_text("utf-8") for path in modules)
     services = "sagemaker|s3|cloudwatch|application-autoscaling"
     calls = re.findall(rf'"({services})",\s*"([a-z0-9_]+)"', code)
-    actions = {f"{service}:{name.title().replace('_', '')}" for service, name in calls}
     policy = json.loads((ROOT / "docs" / "iam" / "deploy.json").read_text(encoding="utf-8"))
-    allowed: set[str] = set()
-    for statement in policy["Statement"]:
-        given = statement["Action"]
-        allowed |= {given} if isinstance(given, str) else {*given}
-    assert allowed - BESIDES == {NEEDS.get(action, action) for action in actions}
+    allowed = {action for each in policy["Statement"] for action in listed(each["Action"])}
+    assert allowed - BESIDES == {acting(*call) for call in calls}
+
+
+def test_who_deploys_hands_over_the_roles_that_act(aws: Aws, made: tuple[Path, Path]) -> None:
+    register(aws, made)
+    endpoint.deploy(aws)
+    pipeline.deploy(aws, DEFINITION)
+    handed = {given["ExecutionRoleArn"] for given in asked("create_model")}
+    handed |= {given["RoleArn"] for given in asked("create_pipeline")}
+    assert handed == {f"{ROLE}-endpoint", f"{ROLE}-pipeline"}
+    assert all(allows("deploy", "iam:PassRole", role) for role in handed)
+    assert not allows("deploy", "iam:PassRole", f"{ROLE}-job")
+
+
+def test_the_role_of_the_endpoint_reads_models_and_writes_what_is_captured(
+    aws: Aws, made: tuple[Path, Path]
+) -> None:
+    register(aws, made)
+    endpoint.deploy(aws)
+    (package,) = asked("create_model_package")
+    (served,) = package["InferenceSpecification"]["Containers"]
+    (config,) = asked("create_endpoint_config")
+    captured = config["DataCaptureConfig"]["DestinationS3Uri"]
+    assert allows("endpoint", "s3:GetObject", arn(served["ModelDataUrl"]))
+    assert allows("endpoint", "s3:PutObject", f"{arn(captured)}/live/1.jsonl")
+    for alarm in alarms_there():
+        there = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{alarm}"
+        assert allows("endpoint", "cloudwatch:DescribeAlarms", there)
+    for folder in ("models", "production", "source", "trained"):
+        there = f"arn:aws:s3:::{BUCKET}/{NAME}/{folder}/1"
+        assert not allows("endpoint", "s3:PutObject", there)
+
+
+def arn(address: str) -> str:
+    """Of what lies at an address in the bucket."""
+    return address.replace("s3://", "arn:aws:s3:::")
+
+
+def test_the_roles_of_the_pipeline_and_its_jobs_do_what_it_describes() -> None:
+    text = Path(__file__).with_name("pipeline.json").read_text(encoding="utf-8")
+    described = json.loads(text.replace("models-of-a-test/late", f"{BUCKET}/{NAME}"))
+    found = {*addresses(described)}
+    written = {at for at, output in found if output}
+    # What a step writes, another one reads.
+    assert all(allows("job", "s3:GetObject", arn(f"{at}/1")) for at, _ in found)
+    assert all(allows("job", "s3:PutObject", arn(f"{at}/1")) for at in written)
+    assert len(found) > len(written) > 5
+    for folder in ("captured", "models", "production", "source", "transform"):
+        assert not allows("job", "s3:PutObject", f"arn:aws:s3:::{BUCKET}/{NAME}/{folder}/1")
+    here = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
+    for action, resource in (
+        ("sagemaker:CreateProcessingJob", f"{here}:processing-job/pipelines-1"),
+        ("sagemaker:CreateTrainingJob", f"{here}:training-job/pipelines-1"),
+        ("sagemaker:CreateModelPackage", f"{here}:model-package-group/{NAME}"),
+        ("s3:GetObject", f"arn:aws:s3:::{BUCKET}/{NAME}/runs/1/reports/metrics.json"),
+        ("iam:PassRole", f"{ROLE}-job"),
+    ):
+        assert allows("pipeline", action, resource), (action, resource)
+    assert not allows("pipeline", "iam:PassRole", f"{ROLE}-endpoint")
+
+
+def addresses(node: Any, *, output: bool = False) -> Iterator[tuple[str, bool]]:
+    """The addresses that a pipeline describes, and whether something is written there."""
+    if isinstance(node, list):
+        for each in node:
+            yield from addresses(each, output=output)
+    elif isinstance(node, dict):
+        for key, each in node.items():
+            writes = key in ("CheckpointConfig", "Outputs", "OutputDataConfig")
+            if key in ("S3OutputPath", "S3Uri") and plain(each).startswith("s3://"):
+                yield plain(each), output
+            else:
+                yield from addresses(each, output=output or writes)
+
+
+def plain(value: Any) -> str:
+    """A text of a pipeline; what a run fills in is x."""
+    if isinstance(value, dict) and "Std:Join" in value:
+        joined = value["Std:Join"]
+        return str(joined["On"].join(map(plain, joined["Values"])))
+    return value if isinstance(value, str) else "x"
 
 
 DEFINITION: dict[str, Any] = {
@@ -587,20 +777,20 @@ def test_a_pipeline_is_brought_there_once_and_its_changes_are_shown(
     for _ in range(2):
         pipeline.deploy(aws, DEFINITION)
     (created,) = asked("create_pipeline")
-    assert created["RoleArn"].endswith("role/pipeline")
+    assert created["RoleArn"] == f"{ROLE}-pipeline"
     assert "is there already" in capsys.readouterr().out
     assert "git_commit" in {each["Key"] for each in created["Tags"]}
     changed = DEFINITION | {"Steps": [{"Name": "Process"}]}
     pipeline.deploy(Aws(aws.settings, dry_run=True), changed)
     assert '+      "Name": "Process"' in capsys.readouterr().out
     pipeline.deploy(aws, changed)
-    pipeline.deploy(other(aws, f"pipeline_role=arn:aws:iam::{ACCOUNT}:role/b"), changed)
+    pipeline.deploy(other(aws, f"roles.pipeline=arn:aws:iam::{ACCOUNT}:role/b"), changed)
     assert [each["RoleArn"][-1] for each in asked("update_pipeline")] == ["e", "b"]
 
 
 def test_a_pipeline_needs_a_role(aws: Aws) -> None:
     with pytest.raises(ProjectError, match="set the variable SAGEMAKER_PIPELINE_ROLE"):
-        pipeline.deploy(other(aws, "pipeline_role=''"), DEFINITION)
+        pipeline.deploy(other(aws, "roles.pipeline=''"), DEFINITION)
 
 
 @pytest.fixture
@@ -621,7 +811,7 @@ def test_source_tables_are_uploaded_once_under_a_name_of_their_own(aws: Aws, sou
     (source / "records.csv").write_text("another", encoding="utf-8")
     assert pipeline.upload(aws, source) != name
     assert pipeline.stored(aws, name) == name
-    with pytest.raises(AwsError, match="neither a folder here nor s3://"):
+    with pytest.raises(ProjectError, match="neither a folder here nor s3://"):
         pipeline.stored(aws, "none")
     (source.parent / "empty").mkdir()
     with pytest.raises(ProjectError, match="no file in this folder"):
@@ -631,10 +821,10 @@ def test_source_tables_are_uploaded_once_under_a_name_of_their_own(aws: Aws, sou
 def test_a_run_ends_with_success_or_with_the_reason_of_the_step(
     aws: Aws, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(AwsError, match="no such pipeline: poe pipeline-deploy"):
+    with pytest.raises(ProjectError, match="no such pipeline: poe pipeline-deploy"):
         pipeline.start(aws, str(source), {})
     pipeline.deploy(aws, DEFINITION)
-    with pytest.raises(AwsError, match="Speed: no such parameter; there are Data, Seed"):
+    with pytest.raises(ProjectError, match="Speed: no such parameter; there are Data, Seed"):
         pipeline.start(aws, str(source), {"Speed": "1"})
     pipeline.start(Aws(aws.settings, dry_run=True), str(source), {"Seed": "1"})
     assert asked("start_pipeline_execution") == asked("upload_file") == []
@@ -686,6 +876,5 @@ def test_a_run_that_is_under_way_is_waited_for(aws: Aws, source: Path) -> None:
 
 
 def test_images_of_a_pipeline_are_named_by_digest() -> None:
-    given = [word for each in GIVEN for word in ("--set", each)]
     with pytest.raises(ProjectError, match="train:latest: expected an image by digest"):
-        pipeline.main(["deploy", "train:latest", IMAGE, *given])
+        pipeline.main(["deploy", "train:latest", IMAGE, *TYPED])

@@ -44,8 +44,8 @@ def fixed() -> Settings:
         [
             "region=eu-central-1",
             "bucket=models-of-a-test",
-            "role=arn:aws:iam::123456789012:role/sagemaker",
-            "pipeline_role=arn:aws:iam::123456789012:role/pipeline",
+            "roles.job=arn:aws:iam::123456789012:role/job",
+            "roles.pipeline=arn:aws:iam::123456789012:role/pipeline",
             "name=late",
             "jobs={type: ml.m5.xlarge, process_hosts: 2, train_on_spot: true, volume_gb: 30, "
             "maximum_minutes: 60, cache_days: 30}",

@@ -1,8 +1,7 @@
-"""How AWS is asked: dry runs, refusals in one line, and waiting with a limit."""
+"""How AWS is asked: dry runs, refusals explained, and waiting with a limit."""
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from botocore.exceptions import (
 )
 
 from ..errors import ProjectError
+from .command_line import say
 from .settings import Settings, settings
 
 POLL_SECONDS = 15.0
@@ -52,6 +52,17 @@ class Aws:
         self.settings = settings
         self.dry_run = dry_run
         self._clients: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> "Aws":
+        """Return what a command line asks for, see `command_line.Parser`.
+
+        Raises
+        ------
+        ConfigError
+            When a setting is missing or not allowed.
+        """
+        return cls(settings(options.set), dry_run=options.dry_run)
 
     def read(self, service: str, call: str, **parameters: Any) -> Any:
         """Ask for something.
@@ -173,53 +184,3 @@ class Aws:
             raise AwsError(f"{call}: {said['Code']}: {said['Message']}: {remedy}") from error
         except (Boto3Error, BotoCoreError) as error:
             raise AwsError(f"{call}: {error}") from error
-
-
-def say(line: str) -> None:
-    """Print a line as soon as it is known."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-class Parser:
-    """The command line of a module: commands, a dry run, and settings for once.
-
-    Parameters
-    ----------
-    name : str
-    description : str, optional
-    """
-
-    def __init__(self, name: str, description: str | None) -> None:
-        self._parser = argparse.ArgumentParser(name, description=description)
-        self._commands = self._parser.add_subparsers(dest="command", required=True)
-
-    def command(self, name: str, help: str) -> argparse.ArgumentParser:
-        """Add a command."""
-        added = self._commands.add_parser(name, help=help, description=help)
-        added.add_argument("--dry-run", action="store_true", help="show the changes, do none")
-        added.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", help="instead of conf/deploy"
-        )
-        return added
-
-    def parse(self, arguments: list[str] | None) -> tuple[argparse.Namespace, Aws]:
-        """Read a command line.
-
-        Raises
-        ------
-        ConfigError
-            When a setting is missing or not allowed.
-        """
-        options = self._parser.parse_args(arguments)
-        return options, Aws(settings(options.set), dry_run=options.dry_run)
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a command line; what its user can put right ends in one line."""
-    try:
-        main()
-    except ProjectError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)

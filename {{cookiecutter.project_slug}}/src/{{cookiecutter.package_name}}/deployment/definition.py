@@ -119,8 +119,10 @@ def pipeline(
     run = Join(on="/", values=[home, "runs", ExecutionVariables.PIPELINE_EXECUTION_ID])
     # A step is found again by its arguments: what it writes to has to follow from what it is given.
     # Spark names its files by chance: in one place, those of two runs would add up.
-    made_of = [home, "windows", preparing[-12:], data, hosts.to_string()]
-    windows = run if images.spark else Join(on="/", values=made_of)
+    made_of = [data, hosts.to_string()]
+    windows = run
+    if not images.spark:
+        windows = Join(on="/", values=[home, "windows", preparing[-12:], *made_of])
     command = ["process-spark" if images.spark else "process"]
     process = ProcessingStep(
         "Process",
@@ -152,6 +154,8 @@ def pipeline(
             session,
             images.train,
             channels,
+            # A job is handed all that lies here: only what it could go on from.
+            Join(on="/", values=[home, "checkpoints", images.train[-12:], *made_of]),
             tags=[shapes.Tag(key=key, value=value) for key, value in lineage.items()],
         ).train(),
         cache_config=cache,
@@ -240,7 +244,7 @@ def processor(
     Processor
     """
     return Processor(
-        role=settings.role,
+        role=settings.roles.need("job"),
         image_uri=image,
         instance_count=hosts,
         instance_type=settings.jobs.type,
@@ -258,6 +262,7 @@ def trainer(
     session: Session | None,
     image: str,
     channels: Mapping[str, Any],
+    checkpoints: Any,
     **further: Any,
 ) -> ModelTrainer:
     """Describe a training job.
@@ -270,6 +275,8 @@ def trainer(
     image : str
     channels : mapping
         Where the windows lie; the one that tests the model is left out.
+    checkpoints : str or pipeline variable
+        Where the job keeps how far it has come.
     **further
         Of `ModelTrainer`; hyperparameters are keys of `conf/`.
 
@@ -281,7 +288,7 @@ def trainer(
     limit = 60 * jobs.maximum_minutes
     return ModelTrainer(
         training_image=image,
-        role=settings.role,
+        role=settings.roles.need("job"),
         sagemaker_session=session,
         base_job_name=f"{settings.name}-train",
         compute=Compute(
@@ -294,7 +301,7 @@ def trainer(
             max_runtime_in_seconds=limit,
             max_wait_time_in_seconds=2 * limit if jobs.train_on_spot else None,
         ),
-        checkpoint_config=CheckpointConfig(s3_uri=f"{home}/checkpoints"),
+        checkpoint_config=CheckpointConfig(s3_uri=checkpoints),
         output_data_config=OutputDataConfig(s3_output_path=f"{home}/trained"),
         input_data_config=[
             InputData(channel_name=name, data_source=channels[name]) for name in WINDOWS[:2]

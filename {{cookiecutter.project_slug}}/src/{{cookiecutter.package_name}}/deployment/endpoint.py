@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import ProjectError
 from . import registry
-from .aws import Aws, AwsError, Parser, run, say
+from .aws import Aws, AwsError
+from .command_line import Parser, run, say
 
 CONTENT = ["application/json", "application/jsonlines"]
 CAPTURED_LINES = ["text/csv"]
@@ -160,7 +161,7 @@ def model(aws: Aws, number: int) -> str:
             "create_model",
             ModelName=name,
             PrimaryContainer={"ModelPackageName": version.arn},
-            ExecutionRoleArn=aws.settings.role,
+            ExecutionRoleArn=aws.settings.roles.need("endpoint"),
         )
     return name
 
@@ -186,6 +187,12 @@ def shifting(
         routing |= {"LinearStepSize": size, "WaitIntervalInSeconds": 60 * shift.wait_minutes}
     alarms = [{"AlarmName": alarm(aws, kind, name)} for name in sorted(names[0]) for kind in GUARDS]
     return {
+        # Of the instances that were added, none is lost.
+        "RetainAllVariantProperties": True,
+        "ExcludeRetainedVariantProperties": [
+            {"VariantPropertyType": "DesiredWeight"},
+            {"VariantPropertyType": "DataCaptureConfig"},
+        ],
         "DeploymentConfig": {
             "BlueGreenUpdatePolicy": {
                 "TrafficRoutingConfiguration": routing,
@@ -296,13 +303,13 @@ def variants(aws: Aws) -> dict[str, tuple[int, float]]:
 
     Raises
     ------
-    AwsError
+    ProjectError
         When there is no endpoint.
     """
     name = aws.settings.name
     found = aws.find("sagemaker", "describe_endpoint", EndpointName=name)
     if found is None:
-        raise AwsError(f"{name}: no such endpoint: poe endpoint deploy")
+        raise ProjectError(f"{name}: no such endpoint: poe endpoint deploy")
     config = aws.read(
         "sagemaker", "describe_endpoint_config", EndpointConfigName=found["EndpointConfigName"]
     )
@@ -321,7 +328,7 @@ def serving(aws: Aws) -> dict[int, float]:
 
     Raises
     ------
-    AwsError
+    ProjectError
         When there is no endpoint.
     """
     return dict(variants(aws).values())
@@ -332,7 +339,7 @@ def rollback(aws: Aws) -> None:
 
     Raises
     ------
-    AwsError
+    ProjectError
         When there is none.
     """
     newest = max(serving(aws))
@@ -342,7 +349,7 @@ def rollback(aws: Aws) -> None:
         if each.status == "Approved" and each.number < newest
     ]
     if not before:
-        raise AwsError(
+        raise ProjectError(
             f"{aws.settings.name} serves version {newest}: no version before it is approved"
         )
     deploy(aws, {before[0]: 1}, at_once=True)
@@ -353,13 +360,13 @@ def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
 
     Raises
     ------
-    AwsError
+    ProjectError
         When other versions serve.
     """
     now = variants(aws)
     numbers = sorted(number for number, _ in now.values())
     if numbers != sorted(shares):
-        raise AwsError(
+        raise ProjectError(
             f"{aws.settings.name} serves {', '.join(map(str, numbers))}: give each of them a "
             "share, or deploy others with poe endpoint deploy"
         )
@@ -402,14 +409,23 @@ def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
     number : int, optional
         The version; else the newest approved one.
     source, target : str
-        S3 addresses: of a JSON Lines or CSV file, and of a folder.
+        S3 addresses: of a JSON Lines or CSV file, and of a folder, both below `transform/`.
+
+    Raises
+    ------
+    ProjectError
+        When the source is missing, or the endpoint's role may not read or write there.
     """
+    home = f"s3://{aws.settings.bucket}/{aws.settings.name}/transform/"
+    for given in (source, target):
+        if not given.startswith(home):
+            raise ProjectError(f"{given}: expected an address below {home}, see docs/iam/")
     version = registry.choose(aws, number)
     kind = "text/csv" if source.endswith(".csv") else "application/jsonlines"
     bucket, _, key = source.removeprefix("s3://").partition("/")
     read = aws.find("s3", "head_object", Bucket=bucket, Key=key)
     if read is None:
-        raise AwsError(f"{source}: no such file: expected s3://BUCKET/KEY of a .jsonl or .csv file")
+        raise ProjectError(f"{source}: no such file: upload it there, as .jsonl or .csv")
     # The same file again is the same job; one that failed is tried again under another name.
     for attempt in range(100):
         given = f"{source} {read['ETag']} {target} {attempt}"
@@ -462,7 +478,8 @@ def main(arguments: list[str] | None = None) -> None:
     scoring.add_argument("source", help="s3://…")
     scoring.add_argument("target", help="s3://… of a folder")
     scoring.add_argument("--version", type=int, help="else the newest approved one")
-    options, aws = parser.parse(arguments)
+    options = parser.parse(arguments)
+    aws = Aws.of(options)
     if options.command == "deploy":
         deploy(aws, dict(options.split), options.shadow)
     elif options.command == "weights":

@@ -16,7 +16,7 @@ import polars as pl
 from scipy import stats
 
 from ..errors import ProjectError
-from .aws import run, say
+from .command_line import run, say
 
 KEY = "inference_id"
 FEWEST = 30  # records of a variant, for its mean loss to be nearly normal

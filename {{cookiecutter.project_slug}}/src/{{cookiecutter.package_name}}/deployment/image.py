@@ -6,7 +6,6 @@ import os
 import runpy
 import shlex
 import subprocess
-import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-ROOT = Path(__file__).parents[3]
+from ..errors import ProjectError
+from .command_line import run, say
+from .settings import ROOT
+
 TARGETS = ("train", "serve", "spark")
 USUAL = TARGETS[:2]
 # What an image is made of; see .dockerignore.
@@ -75,7 +77,13 @@ def build(target: str, arguments: Sequence[str] = (), *, named: bool = True) -> 
     -------
     str
         Its identity, which no other build takes over.
+
+    Raises
+    ------
+    ProjectError
+        When Docker is missing, or the build fails.
     """
+    require_docker()
     name = f"{project()}-{target}"
     lock = hashlib.sha256((ROOT / "poetry.lock").read_bytes()).hexdigest()
     with secrets() as given, tempfile.TemporaryDirectory() as folder:
@@ -85,16 +93,31 @@ def build(target: str, arguments: Sequence[str] = (), *, named: bool = True) -> 
         command += ["--iidfile", str(identity), *given]
         command += ["--build-arg", f"LOCK_SHA256={lock}", "--build-arg", f"GIT_COMMIT={commit()}"]
         command += [*shlex.split(os.environ.get("IMAGE_OPTIONS", "")), *arguments, "."]
-        try:
-            environment = os.environ | {"DOCKER_BUILDKIT": "1"}
-            done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
-        except FileNotFoundError:
-            sys.exit("error: there is no `docker` on the PATH: install Docker, or Podman with it")
+        environment = os.environ | {"DOCKER_BUILDKIT": "1"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
         if done.returncode:
-            sys.exit(f"error: {name} is not built: mend what is said above")
+            raise ProjectError(f"{name} is not built: mend what is said above")
         built = identity.read_text(encoding="utf-8").strip()
-    sys.stdout.write(f"{name} is {built}\n")
+    say(f"{name} is {built}")
     return built
+
+
+def require_docker() -> None:
+    """Stop where no container can be started.
+
+    Raises
+    ------
+    ProjectError
+        Saying what is missing.
+    """
+    try:
+        done = subprocess.run(["docker", "version"], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise ProjectError(
+            "there is no `docker` on the PATH: install Docker, or Podman with it"
+        ) from error
+    if done.returncode:
+        raise ProjectError(f"Docker does not answer: {' '.join(done.stderr.split())}")
 
 
 def project() -> str:
@@ -117,13 +140,18 @@ def secrets() -> Iterator[list[str]]:
     ------
     list of str
         Arguments for `docker build`.
+
+    Raises
+    ------
+    ProjectError
+        When the package index cannot be reached.
     """
     bootstrap = runpy.run_path(str(ROOT / "bootstrap.py"))
     try:
         bootstrap["ensure_poetry"](verbose=False)
         environment = bootstrap["environment"]()
     except bootstrap["BootstrapError"] as error:
-        sys.exit(f"error: {error}")
+        raise ProjectError(str(error)) from error
     index = urlsplit(environment["POETRY_PYPI_MIRROR_URL"])
     user, password = (
         quote(environment.get(f"POETRY_HTTP_BASIC_PYPI_{name}", ""), safe="")
@@ -153,4 +181,4 @@ def _git(*arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from ..config import Section, load
 from ..errors import ProjectError
-from .aws import run, say
+from .command_line import run, say
 from .settings import ROOT
 
 NEARLY = 0.9

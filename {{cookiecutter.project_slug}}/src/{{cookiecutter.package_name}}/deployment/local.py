@@ -12,8 +12,9 @@ from pathlib import Path
 import boto3
 
 from ..errors import ProjectError
-from .aws import Aws, run, say
-from .image import Images, build
+from .aws import Aws
+from .command_line import run, say
+from .image import Images, build, require_docker
 from .pipeline import require_sdk, upload
 from .registry import NOTHING_YET, put
 from .settings import ROOT, Settings, settings
@@ -22,6 +23,7 @@ WINDOWS = ("train", "validation", "test")
 MADE = ".sagemaker-local"  # marks a folder as made here
 OUT = ROOT / "sagemaker-local"
 NETWORK = "sagemaker-local"
+ROLE = "arn:aws:iam::123456789012:role/sagemaker-local"
 
 
 def process(aws: Aws, image: str, folder: Path, source: Path) -> None:
@@ -53,6 +55,7 @@ def train(aws: Aws, image: str, folder: Path, source: Path) -> None:
         None,
         image,
         {name: str(source / name) for name in WINDOWS},
+        f"s3://{aws.settings.bucket}/{aws.settings.name}/checkpoints",
         training_mode=Mode.LOCAL_CONTAINER,
         local_container_root=str(folder),
     ).train()
@@ -74,7 +77,7 @@ def pipeline(aws: Aws, image: str, folder: Path, source: Path) -> None:
     put(aws, f"{aws.settings.name}/production/README.txt", NOTHING_YET)
     session = LocalSession(aws.settings.region, aws.settings.bucket, str(folder))
     described = definition.pipeline(aws.settings, session, Images(image, image), "none")
-    described.upsert(aws.settings.role)
+    described.upsert(aws.settings.roles.need("pipeline"))
     done = described.start(parameters={"Data": upload(aws, source)})
     for step in done.list_steps()["PipelineExecutionSteps"]:
         say(f"{step['StepName']}: {step['StepStatus']}")
@@ -91,7 +94,7 @@ def here() -> Settings:
     given = settings(
         [
             "bucket=sagemaker-local",
-            "role=arn:aws:iam::123456789012:role/sagemaker-local",
+            "roles={job: R, endpoint: R, pipeline: R}".replace("R", ROLE),
             "jobs.process_hosts=1",
             "jobs.train_on_spot=false",
         ]
@@ -188,6 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise ProjectError(f"{source}: no such folder: make it with poe pipeline, or give --source")
     if options.out.exists() and not (options.out / MADE).exists():
         raise ProjectError(f"{options.out}: is there, and not made here: give another --out")
+    require_docker()
     given = here()
     require_sdk(given.region)
     image = options.image or build("train")

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..errors import ProjectError
 from . import registry
-from .aws import Aws, AwsError, Parser, run, say
+from .aws import Aws
+from .command_line import Parser, run, say
 from .image import Images, commit
 from .settings import ROOT
 
@@ -34,12 +35,7 @@ def deploy(aws: Aws, wanted: Mapping[str, Any]) -> None:
     ProjectError
         When there is no role for it, or AWS refuses.
     """
-    name, role = aws.settings.name, aws.settings.pipeline_role
-    if not role:
-        raise ProjectError(
-            "pipeline_role: missing: set the variable SAGEMAKER_PIPELINE_ROLE, or it in "
-            "conf/deploy/aws.yaml; docs/iam/pipeline.json is what it needs"
-        )
+    name, role = aws.settings.name, aws.settings.roles.need("pipeline")
     found = aws.find("sagemaker", "describe_pipeline", PipelineName=name)
     present = json.loads(found["PipelineDefinition"]) if found else {}
     if found and present == wanted and found["RoleArn"] == role:
@@ -78,16 +74,16 @@ def start(aws: Aws, source: str, parameters: Mapping[str, str]) -> None:
 
     Raises
     ------
-    AwsError
+    ProjectError
         When the pipeline or the source is not there, or a step fails: with the reason.
     """
     name = aws.settings.name
     found = aws.find("sagemaker", "describe_pipeline", PipelineName=name)
     if found is None:
-        raise AwsError(f"{name}: no such pipeline: poe pipeline-deploy")
+        raise ProjectError(f"{name}: no such pipeline: poe pipeline-deploy")
     known = [each["Name"] for each in json.loads(found["PipelineDefinition"])["Parameters"]]
     if unknown := [name for name in parameters if name not in known]:
-        raise AwsError(f"{', '.join(unknown)}: no such parameter; there are {', '.join(known)}")
+        raise ProjectError(f"{', '.join(unknown)}: no such parameter; there are {', '.join(known)}")
     folder = Path(source)
     values = {"Data": upload(aws, folder) if folder.is_dir() else stored(aws, source), **parameters}
     # An input without a single file would stop the job.
@@ -146,13 +142,13 @@ def stored(aws: Aws, name: str) -> str:
 
     Raises
     ------
-    AwsError
+    ProjectError
         When there are none.
     """
     prefix = f"{aws.settings.name}/source/{name}/"
     found = aws.read("s3", "list_objects_v2", Bucket=aws.settings.bucket, Prefix=prefix, MaxKeys=1)
     if not found["KeyCount"]:
-        raise AwsError(
+        raise ProjectError(
             f"{name}: neither a folder here nor s3://{aws.settings.bucket}/{prefix}: "
             "give a folder with the source tables, such as data/sample"
         )
@@ -215,7 +211,8 @@ def main(arguments: list[str] | None = None) -> None:
     starting = parser.command("run", "the pipeline, and wait for its end")
     starting.add_argument("source", help="a folder with the source tables, here or in the bucket")
     starting.add_argument("parameters", nargs="*", metavar="NAME=VALUE", type=_pair)
-    options, aws = parser.parse(arguments)
+    options = parser.parse(arguments)
+    aws = Aws.of(options)
     if options.command == "run":
         start(aws, options.source, dict(options.parameters))
         return

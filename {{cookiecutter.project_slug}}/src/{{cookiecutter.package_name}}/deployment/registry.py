@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ProjectError
-from .aws import Aws, AwsError, Parser, run, say
+from .aws import Aws
+from .command_line import Parser, run, say
 from .settings import ROOT
 
 FILES = ("metadata.json", "model.onnx")
@@ -58,7 +59,7 @@ def choose(aws: Aws, number: int | None, *, approved: bool = True) -> Version:
 
     Raises
     ------
-    AwsError
+    ProjectError
         When there is none, or it is not approved.
     """
     listed = versions(aws)
@@ -70,7 +71,7 @@ def choose(aws: Aws, number: int | None, *, approved: bool = True) -> Version:
     states = ", ".join(f"{each.number} {each.status}" for each in listed) or "none"
     which = "an approved version" if number is None else f"version {number}"
     need = ", approved" if approved and number is not None else ""
-    raise AwsError(
+    raise ProjectError(
         f"{aws.settings.name}: wanted {which}{need}, there is {states}: "
         "poe registry register, then poe registry approve VERSION"
     )
@@ -268,7 +269,8 @@ def main(arguments: list[str] | None = None) -> None:
         judging.add_argument("--note", default="", help="why, kept with the version")
     promoting = parser.command("promote", "a version: new models are compared with it")
     promoting.add_argument("version", type=int)
-    options, aws = parser.parse(arguments)
+    options = parser.parse(arguments)
+    aws = Aws.of(options)
     if options.command == "promote":
         promote(aws, options.version)
     elif options.command == "list":

@@ -4,15 +4,41 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
 from ..config import Section, load
+from ..errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
 
 Text = Annotated[str, Field(min_length=1)]
 Percent = Annotated[int, Field(ge=0, le=100)]
+Role = Annotated[str, Field(pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/\S+)?$")]
 Minutes = Annotated[int, Field(ge=1, le=24 * 60)]
+
+
+class Roles(Section):
+    """What acts in the account."""
+
+    job: Role
+    endpoint: Role
+    pipeline: Role
+
+    def need(self, name: str) -> str:
+        """Return the role `job`, `endpoint` or `pipeline`.
+
+        Raises
+        ------
+        ConfigError
+            When it is not given, saying where to give it.
+        """
+        role: str = getattr(self, name)
+        if not role:
+            raise ConfigError(
+                f"roles.{name}: missing: set the variable SAGEMAKER_{name.upper()}_ROLE, or it in "
+                f"conf/deploy/aws.yaml; docs/iam/{name}.json is what it needs"
+            )
+        return role
 
 
 class Jobs(Section):
@@ -69,8 +95,7 @@ class Settings(Section):
 
     region: Text
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{2,62}$")]
-    role: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$")]
-    pipeline_role: Annotated[str, Field(pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/\S+)?$")]
+    roles: Roles
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-?[a-zA-Z0-9])*$", max_length=48)]
     jobs: Jobs
     variant: Variant
@@ -80,12 +105,11 @@ class Settings(Section):
     alarms: Alarms
     wait_minutes: Minutes
 
-    @field_validator("bucket", "role", mode="before")
+    @field_validator("bucket", mode="before")
     @classmethod
-    def _given(cls, value: object, info: ValidationInfo) -> object:
+    def _given(cls, value: object) -> object:
         if not value:
-            name = f"{info.field_name}".upper()
-            raise ValueError(f"missing: set the variable SAGEMAKER_{name}, or it in conf/deploy/")
+            raise ValueError("missing: set the variable SAGEMAKER_BUCKET, or it in conf/deploy/")
         return value
 
 
