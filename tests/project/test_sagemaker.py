@@ -11,8 +11,11 @@ import sys
 import venv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import filelock
+import httpx
 import pytest
 
 from tests.project import engine, readme
@@ -166,6 +169,39 @@ def test_from_nothing_to_an_endpoint(said: dict[str, str]) -> None:
     assert f"{SLUG} serves version 1 (1)" in shown
     assert "live: version 1, weight 1" in shown
     assert f"{SLUG} is deleted" in printed(said, "poe endpoint delete")
+
+
+def test_what_was_started_is_what_was_pushed(extended: Project, account: dict[str, str]) -> None:
+    # For moto, every run succeeds.
+    def client(service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=account["AWS_ENDPOINT_URL"],
+            region_name=account["AWS_DEFAULT_REGION"],
+            aws_access_key_id=account["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=account["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    sagemaker = client("sagemaker")
+    (run,) = sagemaker.list_pipeline_executions(PipelineName=SLUG)["PipelineExecutionSummaries"]
+    given = sagemaker.list_pipeline_parameters_for_execution(
+        PipelineExecutionArn=run["PipelineExecutionArn"]
+    )["PipelineParameters"]
+    (data,) = (each["Value"] for each in given if each["Name"] == "Data")
+    home = f"{SLUG}/source/{data}/"
+    found = client("s3").list_objects_v2(Bucket=BUCKET, Prefix=home)["Contents"]
+    sample = extended.root / "data/sample"
+    there = {path.relative_to(sample).as_posix() for path in sample.rglob("*.*") if path.is_file()}
+    assert {each["Key"].removeprefix(home) for each in found} == there
+    described = sagemaker.describe_pipeline(PipelineName=SLUG)["PipelineDefinition"]
+    images = {*re.findall(r'"(?:Image|ImageUri|TrainingImage)": "([^"]+)"', described)}
+    assert {image.partition("@")[0].rpartition("-")[2] for image in images} == {"serve", "train"}
+    for image in images:
+        registry, _, rest = image.partition("/")
+        name, _, digest = rest.partition("@")
+        address = f"http://{registry}/v2/{name}/manifests/{digest}"
+        accept = {"Accept": "application/vnd.docker.distribution.manifest.v2+json, */*"}
+        assert httpx.head(address, headers=accept, timeout=30).status_code == 200, image
 
 
 def test_the_pipeline_runs_in_local_containers(said: dict[str, str]) -> None:
