@@ -53,6 +53,11 @@ def session(master: str, driver: str = "") -> Iterator[Any]:
     Yields
     ------
     pyspark.sql.SparkSession
+
+    Raises
+    ------
+    ConfigError
+        When the group `spark` is not installed.
     """
     # The other three quarters are for polars, a process a core, and for the files in cache.
     heap = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 2**22}m"

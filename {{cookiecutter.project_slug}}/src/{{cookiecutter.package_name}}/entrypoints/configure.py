@@ -49,7 +49,13 @@ def _require(key: str, names: Sequence[str], kind: str, known: Sequence[str]) ->
 
 
 def main(where: Paths, overrides: Sequence[str]) -> None:
-    """Write `params.yaml`, which DVC compares to decide which stages run."""
+    """Write `params.yaml`, which DVC compares to decide which stages run.
+
+    Raises
+    ------
+    ConfigError
+        As `configuration` does, and when there is no folder of source tables.
+    """
     config = configuration(where, overrides)
     if not where.source(config.source).is_dir():
         raise ConfigError(f"source={config.source}: no such folder in {where.root}")

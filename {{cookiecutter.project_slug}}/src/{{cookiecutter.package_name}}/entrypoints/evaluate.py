@@ -31,6 +31,17 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
     """Write `reports/`, then stop a model that is not good enough, or worse than the one in use.
 
     With `--verdict` it stops none: whoever reads `metrics.json` decides.
+
+    Raises
+    ------
+    ConfigError
+        When a setting is wrong.
+    ContractError
+        When a window is missing.
+    GateError
+        When the model is not good enough, or worse than the one in use.
+    ModelError
+        When the model cannot be loaded.
     """
     config = configuration(where, [each for each in arguments if each != VERDICT])
     every = [*NUMERIC, *CATEGORICAL]

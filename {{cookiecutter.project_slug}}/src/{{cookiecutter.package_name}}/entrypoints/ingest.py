@@ -16,7 +16,15 @@ log = logging.getLogger(__name__)
 
 
 def main(where: Paths, overrides: Sequence[str]) -> None:
-    """Join the tables, check the contract, and stop where too many rows break it."""
+    """Join the tables, check the contract, and stop where too many rows break it.
+
+    Raises
+    ------
+    ConfigError
+        When a setting is wrong, or SageMaker has dealt out the files of an input.
+    ContractError
+        When the tables cannot be joined, or too many rows break the contract.
+    """
     config = configuration(where, overrides)
     if where.job:
         where.job.require_whole_inputs()
@@ -28,7 +36,21 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
 
 
 def conclude(folder: Path, tally: contract.Tally, tolerance: float) -> None:
-    """Say how many rows break which rule, stop where they are too many, and write it down."""
+    """Say how many rows break which rule, stop where they are too many, and write it down.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Gets `contract.json`.
+    tally : contract.Tally
+    tolerance : float
+        The share of rows that may break the contract, 0 to 1.
+
+    Raises
+    ------
+    ContractError
+        When more rows break it.
+    """
     for rule, count in tally.rules.items():
         log.warning("%s: broken by %d records, see the quarantine in data/raw", rule, count)
     contract.require_tolerated(tally, tolerance)
@@ -50,6 +72,11 @@ def records(source: Path, config: DataConfig, part: tuple[int, int] = (0, 1)) ->
     Returns
     -------
     contract.Checked
+
+    Raises
+    ------
+    ContractError
+        When a table cannot be read or joined, or a column is missing or of another type.
     """
     others = [(join, ingest.read(source / join.table)) for join in config.joins]
     position, parts = part
@@ -58,7 +85,13 @@ def records(source: Path, config: DataConfig, part: tuple[int, int] = (0, 1)) ->
 
 
 def as_text(source: Path, config: DataConfig) -> bool:
-    """Tell whether cells come as text, which the contract reads: those of CSV do."""
+    """Tell whether cells come as text, which the contract reads: those of CSV do.
+
+    Raises
+    ------
+    ContractError
+        When a table is missing.
+    """
     tables = [config.table, *(join.table for join in config.joins)]
     return any(file.suffix == ".csv" for name in tables for file in ingest.files(source / name))
 

@@ -13,7 +13,17 @@ log = logging.getLogger(__name__)
 
 
 def main(where: Paths, arguments: Sequence[str]) -> None:
-    """Add a prediction to each row of a file."""
+    """Add a prediction to each row of a file.
+
+    Raises
+    ------
+    ContractError
+        When the input is empty or lacks a column, or a row breaks a rule.
+    ModelError
+        When the model cannot be loaded.
+    ProjectError
+        When a file cannot be read or written.
+    """
     parser = argparse.ArgumentParser("predict", description=__doc__)
     parser.add_argument("input", type=Path, help="records: .parquet, .csv or .jsonl")
     parser.add_argument("output", type=Path, help="file to write, of any of these kinds")

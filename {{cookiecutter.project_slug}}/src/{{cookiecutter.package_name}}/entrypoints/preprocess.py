@@ -21,7 +21,15 @@ log = logging.getLogger(__name__)
 
 
 def main(where: Paths, overrides: Sequence[str]) -> None:
-    """Make features and cut the windows."""
+    """Make features and cut the windows.
+
+    Raises
+    ------
+    ConfigError
+        When a setting is wrong.
+    ContractError
+        When there are no records, or as `windows` does, or when a window holds only one outcome.
+    """
     config = configuration(where, overrides)
     records = ingest.read(where.raw / "records.parquet", "Run the stages before it: poe pipeline")
     cut = windows(records, config.data.split)
@@ -54,7 +62,23 @@ def kept(boundaries: Split) -> list[str]:
 
 
 def windows(records: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:
-    """Make features and target of checked records, and cut them into windows."""
+    """Make features and target of checked records, and cut them into windows.
+
+    Parameters
+    ----------
+    records : polars.DataFrame of shape (rows, columns)
+    boundaries : Split
+
+    Returns
+    -------
+    dict of str to polars.DataFrame
+        By the name of the window.
+
+    Raises
+    ------
+    ContractError
+        When a feature needs what is known only later, or the records cannot be split so.
+    """
     require_no_leakage()
     return split(target(features(records.lazy())).collect(engine="streaming"), boundaries)
 

@@ -7,7 +7,13 @@ from .environment import Paths, run
 
 
 def main(where: Paths, overrides: Sequence[str]) -> None:
-    """Source tables → checked records → features and target of each window."""
+    """Source tables → checked records → features and target of each window.
+
+    Raises
+    ------
+    ConfigError, ContractError
+        As `ingest` and `preprocess` do.
+    """
     ingest.main(where, overrides)
     preprocess.main(where, overrides)
 

@@ -81,7 +81,13 @@ class Job:
         ]
 
     def host(self) -> tuple[int, int]:
-        """Return the position of this host, from 0, and how many there are."""
+        """Return the position of this host, from 0, and how many there are.
+
+        Raises
+        ------
+        ConfigError
+            As `hosts` does.
+        """
         names, name = self.hosts()
         return names.index(name), len(names)
 

@@ -10,7 +10,13 @@ from .environment import Paths, run
 
 
 def main(where: Paths, arguments: Sequence[str]) -> None:
-    """Load the model and listen."""
+    """Load the model and listen.
+
+    Raises
+    ------
+    ProjectError
+        When the model cannot be loaded or the port cannot be had.
+    """
     parser = argparse.ArgumentParser("serve", description=__doc__)
     # SageMaker mounts the model, and asks from outside of the container.
     hosted = sagemaker.base() / "model"

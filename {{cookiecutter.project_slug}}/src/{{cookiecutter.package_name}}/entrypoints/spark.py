@@ -38,7 +38,15 @@ TYPES = {
 
 
 def main(where: Paths, arguments: Sequence[str]) -> None:
-    """Source tables → features and target of each window, on this machine or many."""
+    """Source tables → features and target of each window, on this machine or many.
+
+    Raises
+    ------
+    ConfigError
+        When a setting is wrong, Spark is not installed, or a host waits in vain for another.
+    ContractError
+        As `process` does.
+    """
     parser = argparse.ArgumentParser("process-spark", description=__doc__)
     parser.add_argument(
         "--master", help="a cluster, such as spark://host:7077 (this machine, the hosts of a job)"
@@ -64,7 +72,21 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
 
 
 def process(spark: Any, where: Paths, source: Path, config: DataConfig) -> None:
-    """Read, join, check, make features, cut the windows and write them."""
+    """Read, join, check, make features, cut the windows and write them.
+
+    Parameters
+    ----------
+    spark : pyspark.sql.SparkSession
+    where : Paths
+    source : pathlib.Path
+        The folder of the source tables.
+    config : DataConfig
+
+    Raises
+    ------
+    ContractError
+        When `ingest` or `preprocess` would.
+    """
     from pyspark import StorageLevel
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -101,7 +123,25 @@ def process(spark: Any, where: Paths, source: Path, config: DataConfig) -> None:
 
 
 def joined(spark: Any, source: Path, config: DataConfig) -> Any:
-    """Read the tables and join them, by the rules of `preprocessing.ingest.join`."""
+    """Read the tables and join them, by the rules of `preprocessing.ingest.join`.
+
+    Parameters
+    ----------
+    spark : pyspark.sql.SparkSession
+    source : pathlib.Path
+        The folder of the source tables.
+    config : DataConfig
+
+    Returns
+    -------
+    pyspark.sql.DataFrame
+        With the columns of the contract.
+
+    Raises
+    ------
+    ContractError
+        When a table cannot be read or joined, or a column is missing or of another type.
+    """
     from pyspark.sql import functions as F  # noqa: N812
 
     columns = schema(source / config.table)
@@ -120,7 +160,22 @@ def joined(spark: Any, source: Path, config: DataConfig) -> Any:
 
 
 def read(spark: Any, path: Path) -> Any:
-    """Read a table from all its files, as `preprocessing.ingest.read` does."""
+    """Read a table from all its files, as `preprocessing.ingest.read` does.
+
+    Parameters
+    ----------
+    spark : pyspark.sql.SparkSession
+    path : pathlib.Path
+
+    Returns
+    -------
+    pyspark.sql.DataFrame
+
+    Raises
+    ------
+    ContractError
+        When there is no file, or Spark would pass over one.
+    """
     found = files(path)
     for each in found:
         if each.name.startswith(("_", ".")):
@@ -177,7 +232,22 @@ def checked(frame: Any, *, text: bool) -> Any:
 
 
 def counted(rows: Any) -> contract.Tally:
-    """Count valid and broken rows, and those that break each rule."""
+    """Count valid and broken rows, and those that break each rule.
+
+    Parameters
+    ----------
+    rows : pyspark.sql.DataFrame
+        As `checked` returns it.
+
+    Returns
+    -------
+    contract.Tally
+
+    Raises
+    ------
+    ContractError
+        When there is no row.
+    """
     from pyspark.sql import functions as F  # noqa: N812
 
     reason = F.concat(F.lit("; "), "reason", F.lit("; "))
@@ -197,7 +267,12 @@ def outcomes() -> pl.Schema:
 
 @contextmanager
 def in_a_line() -> Iterator[None]:
-    """Say in a line what is wrong with the data, found by a process that checks a part of them."""
+    """Say in a line what is wrong with the data, found by a process that checks a part of them.
+
+    Raises
+    ------
+    ContractError
+    """
     from pyspark.errors import AnalysisException, PySparkException
 
     try:

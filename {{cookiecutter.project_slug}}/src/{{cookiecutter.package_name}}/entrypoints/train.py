@@ -34,6 +34,13 @@ def main(where: Paths, overrides: Sequence[str]) -> None:
     """Train into `models/`; given overrides, try each combination and leave `models/` alone.
 
     A job trains into its model folder, with its hyperparameters.
+
+    Raises
+    ------
+    ConfigError
+        When a setting is wrong, or a job is to train several models or on several hosts.
+    ContractError, ParityError
+        As `train` does.
     """
     hosts = where.host[1]
     if hosts > 1:
@@ -69,6 +76,10 @@ def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]
 
     Raises
     ------
+    ConfigError
+        When the model cannot be trained with these settings, or the run cannot be kept.
+    ContractError
+        When a window is missing or cannot be read.
     ParityError
         When the exported model does not predict what the trained one predicts.
     """

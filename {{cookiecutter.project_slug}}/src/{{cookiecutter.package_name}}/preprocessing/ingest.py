@@ -152,7 +152,7 @@ def join(table: pl.DataFrame, others: Sequence[tuple[Join, pl.DataFrame]]) -> pl
 
 
 def joined_schema(table: pl.Schema, other: pl.Schema, declared: Join) -> pl.Schema:
-    """Return the columns that a join leads to, or refuse it, as `join` says.
+    """Return the columns that a join leads to, or refuse it.
 
     Parameters
     ----------
@@ -163,6 +163,12 @@ def joined_schema(table: pl.Schema, other: pl.Schema, declared: Join) -> pl.Sche
     Returns
     -------
     polars.Schema
+
+    Raises
+    ------
+    ContractError
+        When a key is missing on either side or has another type, or when another column is on
+        both sides.
     """
     for side, name in ((table, "the records"), (other, declared.table)):
         missing = [key for key in declared.keys if key not in side]
@@ -199,6 +205,7 @@ def require_one_row_a_key(declared: Join, rows: int, keys: int) -> None:
     Raises
     ------
     ContractError
+        Naming the table.
     """
     if not rows:
         raise ContractError(f"{declared.table} is empty: expected at least one row.")
