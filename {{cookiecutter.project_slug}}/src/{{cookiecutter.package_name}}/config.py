@@ -19,6 +19,7 @@ from .errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1)]
+WINDOWS = ("train", "validation", "test")
 
 
 class Section(BaseModel):

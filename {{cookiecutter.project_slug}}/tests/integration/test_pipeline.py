@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from {{ cookiecutter.package_name }} import contract
+from {{ cookiecutter.package_name }}.config import WINDOWS
 from {{ cookiecutter.package_name }}.entrypoints import (
     configure,
     evaluate,
@@ -67,7 +68,7 @@ def test_every_record_of_the_source_is_valid_or_set_aside(where: Paths) -> None:
 
 def test_no_column_known_only_later_reaches_the_features(where: Paths) -> None:
     later = {column.name for column in COLUMNS if not column.known_at_prediction}
-    for window in ("train", "validation", "test"):
+    for window in WINDOWS:
         found = read(where.window(window))
         assert not (later - {TARGET}) & set(found.columns)
         assert TARGET in found.columns
@@ -241,7 +242,7 @@ def test_tables_in_several_csv_files_are_read_like_one(where: Paths, own: Paths)
             rows.gather_every(2, part).write_csv(table / f"{part}.csv")
     for stage in (ingest, preprocess):
         stage.main(own, [])
-    for name in ("train", "validation", "test"):
+    for name in WINDOWS:
         assert read(own.window(name)).sort(pl.all()).equals(read(where.window(name)).sort(pl.all()))
 
 

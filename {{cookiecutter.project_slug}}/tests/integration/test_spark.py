@@ -21,6 +21,7 @@ import polars as pl
 import pytest
 
 from {{ cookiecutter.package_name }} import contract
+from {{ cookiecutter.package_name }}.config import WINDOWS
 from {{ cookiecutter.package_name }}.entrypoints import (
     cluster,
     preprocess,
@@ -41,7 +42,6 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("pyspark") is None,
     reason="Spark is missing: python3 bootstrap.py poetry install --with spark",
 )
-WINDOWS = ("train", "validation", "test")
 HOSTS = ["127.0.0.1", "localhost"]
 ENVIRONMENT = {
     "JAVA_HOME": "",

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from ..config import WINDOWS
 from ..errors import ModelError
 from ..inference.predictor import Predictor
 from ..preprocessing.features import CATEGORICAL, NUMERIC
@@ -21,7 +22,7 @@ from .environment import Paths, run
 
 log = logging.getLogger(__name__)
 
-WINDOWS = ("validation", "test")
+HELD_OUT = WINDOWS[1:]
 FEW, FULL, PRODUCTION = "few_feature_linear", "full_linear", "production"
 VERDICT = "--verdict"
 FILES = ("model.tar.gz", "metadata.json")
@@ -48,7 +49,7 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
     few = config.evaluation.baseline_features
     predictor = Predictor(sagemaker.unpacked(where.models))
     outputs = predictor.outputs
-    train, *frames = (read(where.window(name), where.remedy(name)) for name in ("train", *WINDOWS))
+    train, *frames = (read(where.window(name), where.remedy(name)) for name in WINDOWS)
     rivals = {
         FEW: baselines.linear(train, frames, few, outputs),
         FULL: baselines.linear(train, frames, every, outputs),
@@ -57,7 +58,7 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
     in_use = production(where)
     seen, measured, compared = {}, {}, {}
     found: list[Check] = []
-    for position, (window, frame) in enumerate(zip(WINDOWS, frames, strict=True)):
+    for position, (window, frame) in enumerate(zip(HELD_OUT, frames, strict=True)):
         target, scores = frame[TARGET].to_numpy(), predictor.score(frame)
         seen[window] = (target, scores)
         measured[window] = metrics.measure(target, scores, outputs)
@@ -96,7 +97,7 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
         "checks": found,
     }
     for name, table in tables.items():
-        for window in WINDOWS:
+        for window in HELD_OUT:
             folder = where.reports / "plots" / window
             folder.mkdir(parents=True, exist_ok=True)
             table.filter(pl.col("window") == window).write_csv(folder / f"{name}.csv")

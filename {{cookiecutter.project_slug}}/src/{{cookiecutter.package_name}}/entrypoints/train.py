@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from .. import contract
-from ..config import combinations
+from ..config import WINDOWS, combinations
 from ..errors import ConfigError
 from ..inference.predictor import METADATA_FILE, MODEL_FILE, load, score
 from ..preprocessing.features import CATEGORICAL, NUMERIC
@@ -83,7 +83,7 @@ def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]
     ParityError
         When the exported model does not predict what the trained one predicts.
     """
-    wanted = [(where.window(name), where.remedy(name)) for name in ("train", "validation")]
+    wanted = [(where.window(name), where.remedy(name)) for name in WINDOWS[:2]]
     frame, validation = (read(*each) for each in wanted)
     source = tracking.provenance(where.root, [path for each in wanted for path in files(*each)])
     log.info("training on %d rows", frame.height)

@@ -7,7 +7,7 @@ import narwhals as nw
 import polars as pl
 from narwhals.typing import IntoLazyFrameT
 
-from ..config import Split
+from ..config import WINDOWS, Split
 from ..errors import ContractError
 
 
@@ -31,7 +31,7 @@ def split(frame: pl.DataFrame, boundaries: Split) -> dict[str, pl.DataFrame]:
     Returns
     -------
     dict of str to polars.DataFrame
-        `train`, `validation` and `test`, sorted by the column.
+        By the name of the window, sorted by the column.
 
     Raises
     ------
@@ -58,15 +58,12 @@ def cut(frame: IntoLazyFrameT, boundaries: Split) -> dict[str, IntoLazyFrameT]:
     Returns
     -------
     dict of str to lazy frame
-        `train`, `validation` and `test`.
+        By the name of the window.
     """
     whole, column = nw.from_native(frame), nw.col(boundaries.column)
     start, end = boundaries.train_until, boundaries.validation_until
-    return {
-        "train": whole.filter(column < start).to_native(),
-        "validation": whole.filter(column >= start, column < end).to_native(),
-        "test": whole.filter(column >= end).to_native(),
-    }
+    parts = (column < start, (column >= start) & (column < end), column >= end)
+    return {name: whole.filter(part).to_native() for name, part in zip(WINDOWS, parts, strict=True)}
 
 
 def extent(frame: pl.DataFrame, column: str) -> Extent:
