@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from pytest_socket import SocketBlockedError, disable_socket, enable_socket
 
+from {{ cookiecutter.package_name }}.config import WINDOWS
 from {{ cookiecutter.package_name }}.contract import version
 from {{ cookiecutter.package_name }}.entrypoints import ingest, preprocess
 from {{ cookiecutter.package_name }}.entrypoints.configure import (
@@ -141,6 +142,23 @@ def folder(
     metadata = {"contract_version": version(COLUMNS), "outputs": asdict(outputs)}
     (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def training(windows: dict[str, pl.DataFrame]) -> Callable[..., None]:
+    """Make a folder as a training job finds it; `__` in a setting stands for a dot."""
+
+    def made(base: Path, given: dict[str, pl.DataFrame] = windows, **settings: str) -> None:
+        hyperparameters = base / "input" / "config" / "hyperparameters.json"
+        hyperparameters.parent.mkdir(parents=True)
+        dotted = {name.replace("__", "."): value for name, value in settings.items()}
+        hyperparameters.write_text(json.dumps(dotted), encoding="utf-8")
+        for name in WINDOWS[:2]:
+            channel = base / "input" / "data" / name
+            channel.mkdir(parents=True)
+            given[name].write_parquet(channel / "part-0.parquet")
+
+    return made
 
 
 def _tier(path: Path) -> str | None:

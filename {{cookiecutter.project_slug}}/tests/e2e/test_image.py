@@ -1,23 +1,21 @@
 """The images as SageMaker runs them: jobs in one, a server in the other, nothing else in either."""
 
-import json
 import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from {{ cookiecutter.package_name }}.config import WINDOWS
 from {{ cookiecutter.package_name }}.deployment import image
 from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
 from {{ cookiecutter.package_name }}.entrypoints.environment import paths
 from {{ cookiecutter.package_name }}.inference.predictor import Predictor
 from {{ cookiecutter.package_name }}.preprocessing.ingest import read
-
-WINDOWS = ("train", "validation", "test")
 
 
 def run(name: str, base: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -26,23 +24,12 @@ def run(name: str, base: Path, *command: str) -> subprocess.CompletedProcess[str
     return subprocess.run([*container, name, *command], capture_output=True, text=True, check=False)
 
 
-def write(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def training(base: Path, windows: Mapping[str, pl.DataFrame], **hyperparameters: str) -> Path:
-    """Make a folder as a training job finds it."""
-    settings = {name.replace("__", "."): value for name, value in hyperparameters.items()}
-    write(base / "input" / "config" / "hyperparameters.json", settings)
-    for name in ("train", "validation"):
-        (base / "input" / "data" / name).mkdir(parents=True)
-        windows[name].write_parquet(base / "input" / "data" / name / "part-0.parquet")
-    return base
-
-
 def test_jobs_make_a_model_of_source_tables(
-    images: Callable[[str], str], config: Configuration, folder: Path, tmp_path: Path
+    images: Callable[[str], str],
+    training: Callable[..., None],
+    config: Configuration,
+    folder: Path,
+    tmp_path: Path,
 ) -> None:
     work = tmp_path / "process" / "processing"
     (tmp_path / "process" / "config").mkdir(parents=True)
@@ -51,7 +38,8 @@ def test_jobs_make_a_model_of_source_tables(
     assert done.returncode == 0, done.stderr
     windows = {name: read(work / "data" / "processed" / name) for name in WINDOWS}
 
-    done = run(images("train"), training(tmp_path / "train", windows))
+    training(tmp_path / "train", windows)
+    done = run(images("train"), tmp_path / "train")
     assert done.returncode == 0, done.stderr
     trained = Predictor(tmp_path / "train" / "model")
     scores = trained.score(windows["test"])
@@ -65,9 +53,10 @@ def test_jobs_make_a_model_of_source_tables(
 
 
 def test_a_job_that_fails_says_why_where_sagemaker_looks(
-    images: Callable[[str], str], windows: dict[str, pl.DataFrame], tmp_path: Path
+    images: Callable[[str], str], training: Callable[..., None], tmp_path: Path
 ) -> None:
-    done = run(images("train"), training(tmp_path, windows, depth="3"), "train")
+    training(tmp_path, depth="3")
+    done = run(images("train"), tmp_path, "train")
     assert done.returncode == 1
     said = (tmp_path / "output" / "failure").read_text(encoding="utf-8")
     assert said.startswith("depth=3: no such key")
@@ -75,7 +64,10 @@ def test_a_job_that_fails_says_why_where_sagemaker_looks(
 
 
 def test_a_training_hears_sigterm_though_it_is_the_first_process(
-    images: Callable[[str], str], windows: dict[str, pl.DataFrame], tmp_path: Path
+    images: Callable[[str], str],
+    training: Callable[..., None],
+    windows: dict[str, pl.DataFrame],
+    tmp_path: Path,
 ) -> None:
     # Enough rows for the signal to arrive while it trains.
     training(tmp_path, windows | {"train": pl.concat([windows["train"]] * 20)})
@@ -107,17 +99,25 @@ def test_a_missing_or_broken_model_ends_the_server_with_the_reason(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_server_is_nobody_and_holds_no_training_library(
-    images: Callable[[str], str], tmp_path: Path
-) -> None:
-    wanted = (
-        "import importlib.metadata as m, os; "
-        "print(os.getuid(), *(found.name for found in m.distributions()))"
-    )
-    user, *found = run(images("serve"), tmp_path, "python3", "-c", wanted).stdout.lower().split()
+def test_the_server_is_nobody(images: Callable[[str], str], tmp_path: Path) -> None:
+    user = run(images("serve"), tmp_path, "id", "-u").stdout.strip()
+    assert user.isdigit()
     assert user != "0"
-    assert {"onnxruntime", "polars", "starlette", image.project()} <= {*found}
-    assert not {*found} & {"scikit-learn", "mlflow-skinny", "pandas", "boto3"}
-    user, *found = run(images("train"), tmp_path, "python3", "-c", wanted).stdout.lower().split()
-    assert "scikit-learn" in found
-    assert not {*found} & {"pytest", "ruff", "dvc", "boto3"}
+
+
+def distributions(name: str, base: Path) -> set[str]:
+    """List the packages that an image holds."""
+    wanted = "import importlib.metadata as m; print(*(found.name for found in m.distributions()))"
+    return {*run(name, base, "python3", "-c", wanted).stdout.lower().split()}
+
+
+def test_the_server_holds_no_training_library(images: Callable[[str], str], tmp_path: Path) -> None:
+    found = distributions(images("serve"), tmp_path)
+    assert {"onnxruntime", "polars", "starlette", image.project()} <= found
+    assert not found & {"scikit-learn", "mlflow-skinny", "pandas", "boto3"}
+
+
+def test_a_job_holds_no_tool_of_development(images: Callable[[str], str], tmp_path: Path) -> None:
+    found = distributions(images("train"), tmp_path)
+    assert {"scikit-learn", image.project()} <= found
+    assert not found & {"pytest", "ruff", "dvc", "boto3"}

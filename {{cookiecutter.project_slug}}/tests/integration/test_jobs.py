@@ -1,5 +1,6 @@
 """Jobs: the entrypoints under a folder as SageMaker mounts it, with what it writes there."""
 
+import inspect
 import json
 import shutil
 import signal
@@ -7,13 +8,14 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from {{ cookiecutter.package_name }}.config import WINDOWS
 from {{ cookiecutter.package_name }}.entrypoints import (
     cluster,
     environment,
@@ -23,13 +25,15 @@ from {{ cookiecutter.package_name }}.entrypoints import (
     spark,
     train,
 )
-from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
+from {{ cookiecutter.package_name }}.entrypoints.configure import (
+    Configuration,
+    configuration,
+)
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths, paths
 from {{ cookiecutter.package_name }}.errors import ConfigError, ContractError, ModelError
 from {{ cookiecutter.package_name }}.preprocessing.ingest import read
 from {{ cookiecutter.package_name }}.schema import TARGET
-
-WINDOWS = ("train", "validation", "test")
+from {{ cookiecutter.package_name }}.training.model import fit
 
 
 @pytest.fixture
@@ -50,20 +54,6 @@ def processing(
     write(base / "config" / "processingjobconfig.json", {"ProcessingInputs": [given]})
     if not (base / "processing").exists():
         shutil.copytree(paths().root / config.source, base / "processing" / "source")
-    return paths()
-
-
-def training(
-    base: Path, windows: Mapping[str, pl.DataFrame], hosts: int = 1, **hyperparameters: str
-) -> Paths:
-    """What a training job finds; `__` in a name stands for a dot."""
-    settings = {name.replace("__", "."): value for name, value in hyperparameters.items()}
-    write(base / "input" / "config" / "hyperparameters.json", settings)
-    write(base / "input" / "config" / "resourceconfig.json", resources(0, hosts))
-    for name in ("train", "validation"):
-        folder = base / "input" / "data" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        windows[name].write_parquet(folder / "part-0.parquet")
     return paths()
 
 
@@ -129,15 +119,29 @@ def test_an_input_dealt_out_by_sagemaker_is_refused(base: Path, config: Configur
     assert not (base / "processing" / "data").exists()
 
 
-def test_a_model_is_the_same_from_one_file_and_from_many(
-    base: Path, windows: dict[str, pl.DataFrame], config: Configuration
+def test_hyperparameters_are_settings_but_for_those_of_sagemaker(
+    base: Path, training: Callable[..., None]
 ) -> None:
-    train.main(training(base, windows, seed="7", sagemaker_program="train.py"), [])
-    model = (base / "model" / "model.onnx").read_bytes()
-    metadata = json.loads((base / "model" / "metadata.json").read_text(encoding="utf-8"))
-    assert metadata["seed"] == 7
-    assert metadata["window"]["rows"] == windows["train"].height
+    training(base, seed="7", sagemaker_program="train.py", _tuning_objective_metric="roc_auc")
+    assert configuration(paths()).seed == 7
+
+
+def test_a_training_job_leaves_model_and_run_where_sagemaker_takes_them(
+    base: Path, training: Callable[..., None]
+) -> None:
+    training(base)
+    train.main(paths(), [])
+    assert {path.name for path in (base / "model").iterdir()} == {"model.onnx", "metadata.json"}
     assert (base / "output" / "data" / "mlflow.db").is_file()
+
+
+def test_a_model_is_the_same_from_one_file_and_from_many(
+    base: Path, training: Callable[..., None], windows: dict[str, pl.DataFrame]
+) -> None:
+    training(base)
+    train.main(paths(), [])
+    model = (base / "model" / "model.onnx").read_bytes()
+    shutil.rmtree(base / "model")
 
     channel = base / "input" / "data" / "train"
     (channel / "part-0.parquet").unlink()
@@ -152,19 +156,21 @@ def test_a_model_is_the_same_from_one_file_and_from_many(
 
 def test_variables_count_before_files(
     base: Path,
-    windows: dict[str, pl.DataFrame],
+    training: Callable[..., None],
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    training(base, windows, seed="1")
+    training(base, seed="1")
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     shutil.move(base / "input" / "data" / "train", elsewhere / "train")
     monkeypatch.setenv("SM_HPS", '{"seed": 2}')
     monkeypatch.setenv("SM_CHANNEL_TRAIN", str(elsewhere / "train"))
     monkeypatch.setenv("SM_MODEL_DIR", str(elsewhere / "model"))
+    monkeypatch.setenv("SM_OUTPUT_DATA_DIR", str(elsewhere / "output"))
     train.main(paths(), [])
     metadata = json.loads((elsewhere / "model" / "metadata.json").read_text(encoding="utf-8"))
     assert metadata["seed"] == 2
+    assert (elsewhere / "output" / "mlflow.db").is_file()
 
 
 @pytest.mark.parametrize(
@@ -177,48 +183,73 @@ def test_variables_count_before_files(
         ({}, 2, "this model trains on one host, got 2"),
     ],
 )
-def test_a_bad_job_fails_at_once_in_one_line(
+def test_a_bad_job_fails_in_one_line_before_it_reads_data(
     base: Path,
-    windows: dict[str, pl.DataFrame],
+    training: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     hyperparameters: dict[str, str],
     hosts: int,
     said: str,
 ) -> None:
-    training(base, windows, hosts, **hyperparameters)
+    training(base, **hyperparameters)
+    shutil.rmtree(base / "input" / "data")
+    write(base / "input" / "config" / "resourceconfig.json", resources(0, hosts))
     assert failure(base, train.main, monkeypatch).startswith(said)
-    assert not (base / "model").exists()
 
 
 @pytest.mark.parametrize("name", ["hyperparameters", "resourceconfig"])
-@pytest.mark.parametrize("text", ["{", "[]", '{"hosts": 3}'])
-def test_settings_of_another_shape_are_named(
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "not JSON: "), ("[]", "expected a JSON object, got []")]
+)
+def test_a_file_of_settings_that_is_no_object_is_named(
     base: Path,
-    windows: dict[str, pl.DataFrame],
+    training: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     text: str,
+    said: str,
 ) -> None:
-    training(base, windows)
-    (base / "input" / "config" / f"{name}.json").write_text(text, encoding="utf-8")
+    training(base)
+    path = base / "input" / "config" / f"{name}.json"
+    path.write_text(text, encoding="utf-8")
+    assert failure(base, train.main, monkeypatch).startswith(f"{path}: {said}")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{}, {"hosts": 3}, {"hosts": ["algo-1"]}, {"hosts": ["algo-1"], "current_host": "algo-2"}],
+)
+def test_a_host_that_cannot_be_is_named(
+    base: Path, training: Callable[..., None], monkeypatch: pytest.MonkeyPatch, found: Any
+) -> None:
+    training(base)
+    write(base / "input" / "config" / "resourceconfig.json", found)
     said = failure(base, train.main, monkeypatch)
-    assert name in said or said.startswith("hosts=3: no such key")
+    assert said.endswith(f"expected `hosts`, and `current_host` as one of them, got {found}")
 
 
-def test_an_empty_channel_and_a_missing_one_are_named(
-    base: Path, windows: dict[str, pl.DataFrame], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("channel", WINDOWS[:2])
+@pytest.mark.parametrize("removed", ["", "part-0.parquet"])
+def test_a_channel_that_is_missing_or_empty_is_named(
+    base: Path,
+    training: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    channel: str,
+    removed: str,
 ) -> None:
-    training(base, windows)
-    (base / "input" / "data" / "validation" / "part-0.parquet").unlink()
-    assert "Give the job an input `validation`" in failure(base, train.main, monkeypatch)
-    shutil.rmtree(base / "input" / "data" / "train")
-    assert "Give the job an input `train`" in failure(base, train.main, monkeypatch)
+    training(base)
+    path = base / "input" / "data" / channel / removed
+    path.unlink() if removed else shutil.rmtree(path)
+    assert f"Give the job an input `{channel}`" in failure(base, train.main, monkeypatch)
 
 
 def test_files_of_other_columns_are_named(
-    base: Path, windows: dict[str, pl.DataFrame], monkeypatch: pytest.MonkeyPatch
+    base: Path,
+    training: Callable[..., None],
+    windows: dict[str, pl.DataFrame],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    training(base, windows)
+    training(base)
     other = base / "input" / "data" / "train" / "part-1.parquet"
     windows["train"].drop(windows["train"].columns[0]).write_parquet(other)
     assert "part-1.parquet: has the columns" in failure(base, train.main, monkeypatch)
@@ -254,37 +285,41 @@ def test_what_cannot_be_imported_is_told(base: Path, tmp_path: Path) -> None:
 
 
 def test_a_training_that_was_cut_off_goes_on_and_ends_as_it_would_have(
-    base: Path, windows: dict[str, pl.DataFrame]
+    base: Path, training: Callable[..., None]
 ) -> None:
-    training(base, windows)
-    expected = finish(base)
+    training(base)
+    expected, _ = finish(base)
     shutil.rmtree(base / "model")
-    (base / "checkpoints").mkdir()
+    checkpoints = base / "checkpoints"
+    checkpoints.mkdir()
+    keeps = "checkpoints.load(" in inspect.getsource(fit)
 
     process = subprocess.Popen([sys.executable, "-m", train.__name__], stderr=subprocess.PIPE)
     assert process.stderr is not None
     while b"training on" not in process.stderr.readline():
         assert process.poll() is None
-    # A model that keeps no checkpoints is stopped at any moment.
-    end = time.monotonic() + 1
-    while not any((base / "checkpoints").iterdir()) and time.monotonic() < end:
+    # A model that keeps no checkpoints is stopped at any moment, which can be its last.
+    while keeps and not any(checkpoints.glob("*.checkpoint")):
+        assert process.poll() is None, "it has ended without a checkpoint"
         time.sleep(0.002)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    if process.returncode:
+    if keeps or process.returncode:
         assert process.returncode == 128 + signal.SIGTERM
         assert "stopped by SIGTERM" in (base / "output" / "failure").read_text(encoding="utf-8")
         assert not (base / "model").exists()
-    assert finish(base) == expected
+    model, said = finish(base)
+    assert (f"Going on from {checkpoints}" in said) == keeps
+    assert model == expected
 
 
-def finish(base: Path) -> bytes:
-    """Train to the end, and return the model."""
+def finish(base: Path) -> tuple[bytes, str]:
+    """Train to the end; the model, and the log."""
     done = subprocess.run(
         [sys.executable, "-m", train.__name__], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return (base / "model" / "model.onnx").read_bytes()
+    return (base / "model" / "model.onnx").read_bytes(), done.stderr
 
 
 def test_a_model_is_taken_as_a_training_job_leaves_it(
@@ -295,18 +330,31 @@ def test_a_model_is_taken_as_a_training_job_leaves_it(
     with tarfile.open(where.models / "model.tar.gz", "w:gz") as archive:
         for path in folder.iterdir():
             archive.add(path, path.name)
+    # It is loaded first; the windows are missing.
     with pytest.raises(ContractError, match="Give the job an input `train`"):
         evaluate.main(where, [])
+    for path in folder.iterdir():
+        assert (where.models / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_packed_model_that_was_cut_off_is_named(base: Path, config: Configuration) -> None:
+    where = processing(base, config)
+    where.models.mkdir()
     (where.models / "model.tar.gz").write_bytes(b"cut off")
     with pytest.raises(ModelError, match=r"model\.tar\.gz: cannot be unpacked"):
         evaluate.main(where, [])
 
 
 def test_a_model_that_is_worse_than_the_one_in_production_gets_a_bad_verdict(
-    base: Path, windows: dict[str, pl.DataFrame], folder: Path, config: Configuration
+    base: Path,
+    training: Callable[..., None],
+    windows: dict[str, pl.DataFrame],
+    folder: Path,
+    config: Configuration,
 ) -> None:
     random = windows["train"].with_columns(pl.col(TARGET).shuffle(seed=0))
-    train.main(training(base, windows | {"train": random}), [])
+    training(base, windows | {"train": random})
+    train.main(paths(), [])
     where = processing(base, config)
     for name in WINDOWS:
         where.window(name).mkdir(parents=True)
@@ -319,15 +367,26 @@ def test_a_model_that_is_worse_than_the_one_in_production_gets_a_bad_verdict(
     assert "gain over production, upper end on test is -" in gate["failed"]
 
 
-def test_a_production_model_of_another_contract_is_not_compared(
-    base: Path, config: Configuration, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("left", [[], ["README.txt"]])
+def test_without_a_model_in_production_there_is_nothing_to_compare_with(
+    base: Path, config: Configuration, caplog: pytest.LogCaptureFixture, left: list[str]
 ) -> None:
     where = processing(base, config)
-    assert evaluate.production(where) is None
-    (where.work / "production").mkdir()
-    (where.work / "production" / "README.txt").write_text("none yet", encoding="utf-8")
+    for name in left:
+        write(where.work / "production" / name, "none yet")
     assert evaluate.production(where) is None
     assert caplog.text == ""
-    (where.work / "production" / "metadata.json").write_text("{}", encoding="utf-8")
+
+
+def test_a_production_model_of_another_contract_is_not_compared(
+    base: Path, folder: Path, config: Configuration, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = processing(base, config)
+    shutil.copytree(folder, where.work / "production")
+    assert evaluate.production(where) is not None
+    path = where.work / "production" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    write(path, metadata | {"contract_version": "another"})
     assert evaluate.production(where) is None
     assert "Not compared with the model in production: " in caplog.text
+    assert "the model was trained for contract another" in caplog.text
