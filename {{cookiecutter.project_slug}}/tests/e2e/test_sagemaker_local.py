@@ -36,11 +36,14 @@ def run(images: Callable[[str], str]) -> Callable[..., subprocess.CompletedProce
     """Run `poe sagemaker-local`, and see that it leaves no container and no network."""
 
     def done(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", local.__name__, "--image", images("train")]
-        command += map(str, arguments)
+        image = images("train")
+        command = [sys.executable, "-m", local.__name__, "--image", image, *map(str, arguments)]
         found = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert local.NETWORK not in docker("network", "ls", "--format", {% raw %}"{{.Name}}"{% endraw %})
-        assert not docker("ps", "--all", "--quiet", "--filter", f"network={local.NETWORK}")
+        inside = ["ps", "--all", "--quiet", "--filter", f"network={local.NETWORK}"]
+        assert not docker(*inside, "--filter", f"ancestor={image}")
+        # Another project may run its own jobs there at the same time.
+        there = docker("network", "ls", "--quiet", "--filter", f"name=^{local.NETWORK}$")
+        assert not there or docker(*inside)
         return found
 
     return done

@@ -1,4 +1,4 @@
-"""The registry and the endpoint, against AWS as moto plays it, with faults at every call."""
+"""The registry and the endpoint, against AWS as moto plays it, with faults at every change."""
 
 import fnmatch
 import functools
@@ -7,6 +7,8 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +45,9 @@ def refused(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "so it is"}}, "Call")
 
 
+LONGEST = 63  # of a name of SageMaker
+
+
 class Client:
     """A client of moto, which does what moto cannot, and fails when it is told to."""
 
@@ -61,9 +66,15 @@ class Client:
             if name == "update_endpoint":  # botocore checks what moto does not know
                 model = self._client.meta.service_model.operation_model("UpdateEndpoint")
                 self._client._serializer.serialize_to_request(parameters, model)
+            named = [value for key, value in parameters.items() if key in KINDS]
+            assert all(len(value) <= LONGEST for value in named), named
             CALLS.append((self._service, name, parameters))
             self._faults(f"before {name}")
             answer = done(**parameters)
+            if name == "describe_endpoint":  # by the next time, it has changed
+                found = sagemaker_backends[ACCOUNT][REGION].endpoints[parameters["EndpointName"]]
+                if found.endpoint_status == "Updating":
+                    found.endpoint_status = "InService"
             self._faults(f"after {name}")
             return answer
 
@@ -74,7 +85,10 @@ class Client:
 
         def paginate(**parameters: Any) -> Any:
             CALLS.append((self._service, name, parameters))
-            return pages.paginate(**parameters)
+            self._faults(f"before {name}")
+            found = [*pages.paginate(**parameters)]
+            self._faults(f"after {name}")
+            return found
 
         return SimpleNamespace(paginate=paginate)
 
@@ -83,7 +97,6 @@ def updated(
     EndpointName: str,  # noqa: N803
     EndpointConfigName: str,  # noqa: N803
     DeploymentConfig: dict[str, Any] | None = None,  # noqa: N803
-    **retained: Any,
 ) -> dict[str, Any]:
     """Do what SageMaker does in the end, and refuse what it refuses."""
     backend = sagemaker_backends[ACCOUNT][REGION]
@@ -93,8 +106,9 @@ def updated(
         {each["VariantName"] for each in described.production_variants}
         for described in (backend.endpoint_configs[found.endpoint_config_name], config)
     )
-    if DeploymentConfig and before != after:
+    if (DeploymentConfig and before != after) or found.endpoint_status != "InService":
         raise refused("ValidationException")
+    found.endpoint_status = "Updating"
     found.endpoint_config_name = EndpointConfigName
     found.production_variants = found._process_production_variants(config.production_variants)
     return {"EndpointArn": found.arn}
@@ -114,26 +128,39 @@ def faults() -> list[Callable[[str], None]]:
     return [lambda _: None]
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch, faults: list[Callable[[str], None]]) -> Iterator[Aws]:
+@contextmanager
+def account() -> Iterator[Aws]:
     """An account with nothing but a bucket in it."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     CALLS.clear()
     with mock_aws():
         boto3.client("s3", region_name=REGION).create_bucket(
             Bucket=BUCKET,
             CreateBucketConfiguration={"LocationConstraint": REGION},
         )
-        found = Aws(settings(GIVEN))
-        clients = functools.cache(lambda service: Client(service, lambda at: faults[0](at)))
-        monkeypatch.setattr(Aws, "_client", lambda _, service: clients(service))
+        yield Aws(settings(GIVEN))
+
+
+@pytest.fixture
+def _clients(monkeypatch: pytest.MonkeyPatch, faults: list[Callable[[str], None]]) -> None:
+    """Clients that fail when they are told to, and waiting that takes no time."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    clients = functools.cache(lambda service: Client(service, lambda at: faults[0](at)))
+    monkeypatch.setattr(Aws, "_client", lambda _, service: clients(service))
+
+
+@pytest.fixture
+def aws(_clients: None) -> Iterator[Aws]:
+    """An account; in the end, whoever deploys has to be allowed all that was called in it."""
+    with account() as found:
         yield found
         for service, call, given in CALLS:
             action = acting(service, call)
             for resource in resources(service, given):
-                assert allows("deploy", action, resource), (action, resource)
+                status = given.get("ModelApprovalStatus", "")
+                who = "approve" if action == "sagemaker:UpdateModelPackage" else "deploy"
+                assert allows(who, action, resource, status), (action, resource)
 
 
 @pytest.fixture
@@ -199,11 +226,24 @@ def test_instances_that_were_added_stay_when_a_version_follows_another(
     register(aws, made, "a")
     endpoint.deploy(aws)
     register(aws, made, "b")
-    endpoint.deploy(aws)
-    (update,) = asked("update_endpoint")
-    assert update["RetainAllVariantProperties"]
-    excluded = {each["VariantPropertyType"] for each in update["ExcludeRetainedVariantProperties"]}
-    assert "DesiredInstanceCount" not in excluded
+    assert added(aws, 3) == 3
+    endpoint.deploy(aws, {1: 9, 2: 1})
+    live, challenger = asked("create_endpoint_config")[-1]["ProductionVariants"]
+    assert (live["InitialInstanceCount"], challenger["InitialInstanceCount"]) == (3, 2)
+    endpoint.deploy(aws, {1: 9, 2: 1})
+    assert len(asked("update_endpoint")) == 1
+    added(aws, 4)
+    endpoint.deploy(aws, {2: 1})
+    (live,) = asked("create_endpoint_config")[-1]["ProductionVariants"]
+    assert live["InitialInstanceCount"] == 4
+
+
+def added(aws: Aws, count: int) -> int:
+    """Have so many instances of the first variant, as scaling does."""
+    found = sagemaker_backends[ACCOUNT][REGION].endpoints[aws.settings.name]
+    found.production_variants[0]["DesiredInstanceCount"] = count
+    described = aws.read("sagemaker", "describe_endpoint", EndpointName=aws.settings.name)
+    return int(described["ProductionVariants"][0]["DesiredInstanceCount"])
 
 
 def test_versions_are_brought_out_step_by_step_and_back(aws: Aws, made: tuple[Path, Path]) -> None:
@@ -222,11 +262,13 @@ def test_versions_are_brought_out_step_by_step_and_back(aws: Aws, made: tuple[Pa
     alarms = {each["AlarmName"] for each in shift["AutoRollbackConfiguration"]["Alarms"]}
     assert alarms_there() == alarms
     assert in_production(aws) == 2
-    endpoint.rollback(aws)
-    assert endpoint.serving(aws) == {1: 1.0}
-    assert in_production(aws) == 1
-    with pytest.raises(ProjectError, match="no version before it is approved"):
+    for _ in range(2):
         endpoint.rollback(aws)
+        assert endpoint.serving(aws) == {1: 1.0}
+        assert in_production(aws) == 1
+    assert [each.status for each in registry.versions(aws)][1] == "Rejected"
+    # The alarms of the bad version ring already.
+    assert "AutoRollbackConfiguration" not in asked("update_endpoint")[-1]["DeploymentConfig"]
 
 
 def alarms_there() -> set[str]:
@@ -362,42 +404,114 @@ class StoppedError(Exception):
     """The program was killed."""
 
 
-@pytest.mark.parametrize(
-    ("moment", "fault"),
-    [
-        ("before", refused("ThrottlingException")),
-        ("after", ConnectionClosedError(endpoint_url="https://aws.example")),
-        ("after", StoppedError()),
-    ],
-    ids=["throttled", "connection lost", "killed"],
-)
-def test_whatever_fails_at_any_call_a_second_run_completes(
-    aws: Aws,
-    made: tuple[Path, Path],
-    faults: list[Callable[[str], None]],
-    moment: str,
-    fault: Exception,
-) -> None:
+READS = ("describe_", "get_", "head_", "list_")
+FAULTS = [
+    ("before", refused("ThrottlingException")),
+    ("after", ConnectionClosedError(endpoint_url="https://aws.example")),
+    ("after", StoppedError()),
+]
+
+
+def first(aws: Aws, made: tuple[Path, Path]) -> None:
+    """One version that is approved."""
     register(aws, made, "a")
+
+
+def second(aws: Aws, made: tuple[Path, Path]) -> None:
+    """One version that serves, and another."""
+    first(aws, made)
     endpoint.deploy(aws)
     register(aws, made, "b")
+
+
+def both(aws: Aws, made: tuple[Path, Path]) -> None:
+    """Two versions that serve."""
+    second(aws, made)
+    endpoint.deploy(aws, {1: 1, 2: 1})
+
+
+def stored(aws: Aws, made: tuple[Path, Path]) -> None:
+    """A version, and a file to score."""
+    first(aws, made)
+    key = f"{NAME}/transform/in.csv"
+    boto3.client("s3", region_name=REGION).put_object(Bucket=BUCKET, Key=key, Body=b"1")
+
+
+def scored(aws: Aws) -> None:
+    """Score that file."""
+    home = f"s3://{BUCKET}/{NAME}/transform"
+    endpoint.transform(aws, None, f"{home}/in.csv", f"{home}/out")
+
+
+@pytest.mark.usefixtures("_clients")
+@pytest.mark.parametrize(
+    ("before", "command"),
+    [
+        (first, endpoint.deploy),
+        (second, lambda aws: endpoint.deploy(aws, {2: 1})),
+        (second, lambda aws: endpoint.deploy(aws, {1: 9, 2: 1})),
+        (both, lambda aws: endpoint.weigh(aws, {1: 1, 2: 3})),
+        (both, endpoint.rollback),
+        (second, endpoint.delete),
+        (stored, scored),
+        (lambda *_: None, lambda aws: pipeline.deploy(aws, DEFINITION)),
+    ],
+    ids=["first", "next", "two", "weights", "rollback", "delete", "transform", "pipeline"],
+)
+def test_whatever_fails_at_any_change_a_second_run_completes(
+    made: tuple[Path, Path],
+    faults: list[Callable[[str], None]],
+    before: Callable[[Aws, tuple[Path, Path]], None],
+    command: Callable[[Aws], None],
+) -> None:
+    with account() as aws:
+        before(aws, made)
+        command(aws)
+        undisturbed = everything(aws)
     for number in itertools.count():
+        moment, fault = FAULTS[number % len(FAULTS)]
         calls = itertools.count()
 
-        def fail(at: str, number: int = number, calls: Iterator[int] = calls) -> None:
-            if at.startswith(moment) and next(calls) == number:
+        def fail(
+            at: str,
+            number: int = number,
+            calls: Iterator[int] = calls,
+            moment: str = moment,
+            fault: Exception = fault,
+        ) -> None:
+            when, _, call = at.partition(" ")
+            if when == moment and not call.startswith(READS) and next(calls) == number:
                 raise fault
 
-        faults[0] = fail
-        try:
-            endpoint.deploy(aws, {1 + number % 2: 1})
-            break
-        except (AwsError, StoppedError):
-            faults[0] = lambda _: None
-        assert endpoint.serving(aws).keys() <= {1, 2}
-        endpoint.deploy(aws, {1 + number % 2: 1})
-        assert endpoint.serving(aws) == {1 + number % 2: 1.0}
-    assert number > 5
+        with account() as aws:
+            before(aws, made)
+            faults[0] = fail
+            try:
+                command(aws)
+                faults[0] = lambda _: None
+                break
+            except (AwsError, StoppedError):
+                faults[0] = lambda _: None
+            command(aws)
+            assert everything(aws) == undisturbed, (number, moment)
+    assert number
+
+
+def everything(aws: Aws) -> dict[str, Any]:
+    """What there is in the account."""
+    sagemaker = sagemaker_backends[ACCOUNT][REGION]
+    listed = boto3.client("s3", region_name=REGION).list_objects_v2(Bucket=BUCKET)
+    return {
+        "serving": endpoint.variants(aws) if sagemaker.endpoints else {},
+        "configurations": len(sagemaker.endpoint_configs),
+        "models": len(sagemaker._models),
+        "jobs": len(sagemaker.transform_jobs),
+        "pipelines": [each.pipeline_definition for each in sagemaker.pipelines.values()],
+        "versions": [(each.number, each.status) for each in registry.versions(aws)],
+        "scaled": scaled(aws),
+        "alarms": alarms_there(),
+        "objects": {each["Key"]: each["ETag"] for each in listed.get("Contents", [])},
+    }
 
 
 @pytest.mark.parametrize(
@@ -405,6 +519,9 @@ def test_whatever_fails_at_any_call_a_second_run_completes(
     [
         (NoCredentialsError(), "no credentials: sign in"),
         (refused("AccessDeniedException"), "let the role that you use do this"),
+        (refused("403"), "let the role that you use do this"),
+        (refused("301"), "the bucket lies in another region"),
+        (refused("NoSuchBucket"), "make the bucket"),
         (refused("ResourceLimitExceeded"), "ask for more under Service Quotas"),
         (refused("ExpiredTokenException"), "sign in again"),
         (refused("Other"), "look at it in the region eu-central-1"),
@@ -425,9 +542,12 @@ def test_an_upload_that_is_refused_is_told(
     aws: Aws, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "boto3.s3.transfer.S3Transfer.upload_file", refusing(S3UploadFailedError("AccessDenied"))
+        "boto3.s3.transfer.S3Transfer.upload_file",
+        refusing(S3UploadFailedError("Failed: (AccessDenied)")),
     )
-    with pytest.raises(AwsError, match="upload_file: AccessDenied"):
+    with pytest.raises(
+        AwsError, match="upload_file: Failed: .*: let the role that you use do this"
+    ):
         pipeline.upload(aws, source)
 
 
@@ -496,7 +616,7 @@ def test_an_endpoint_is_made_weighed_and_deleted_by_command(
     endpoint.main(["weights", "1=2", *TYPED])
     capsys.readouterr()
     endpoint.main(["status", *TYPED])
-    assert capsys.readouterr().out == "live: version 1, weight 2\n"
+    assert capsys.readouterr().out == "InService\nlive: version 1, weight 2\n"
     endpoint.main(["delete", *TYPED])
     with pytest.raises(ProjectError, match="no such endpoint"):
         endpoint.main(["status", *TYPED])
@@ -550,6 +670,70 @@ def test_an_endpoint_can_do_without_servers_of_its_own(aws: Aws, made: tuple[Pat
     assert asked("register_scalable_target") == []
 
 
+def test_an_endpoint_does_not_lose_its_servers_while_it_serves(
+    aws: Aws, made: tuple[Path, Path]
+) -> None:
+    register(aws, made)
+    endpoint.deploy(aws)
+    with pytest.raises(ProjectError, match="poe endpoint delete, then deploy"):
+        endpoint.deploy(other(aws, SERVERLESS))
+    assert scaled(aws) == ["live"]
+    endpoint.delete(aws)
+    endpoint.deploy(other(aws, SERVERLESS))
+
+
+def test_one_instance_is_not_shifted_in_parts(aws: Aws, made: tuple[Path, Path]) -> None:
+    for commit in "ab":
+        register(aws, made, commit)
+    one = other(aws, "variant.count=1")
+    endpoint.deploy(one, {1: 1})
+    endpoint.deploy(one, {2: 1})
+    (update,) = asked("update_endpoint")
+    policy = update["DeploymentConfig"]["BlueGreenUpdatePolicy"]
+    assert policy["TrafficRoutingConfiguration"]["Type"] == "ALL_AT_ONCE"
+
+
+def test_shares_that_were_changed_are_set_again(aws: Aws, made: tuple[Path, Path]) -> None:
+    for commit in "ab":
+        register(aws, made, commit)
+    endpoint.deploy(aws, {1: 9, 2: 1})
+    endpoint.weigh(aws, {1: 1, 2: 9})
+    endpoint.deploy(aws, {1: 9, 2: 1})
+    assert endpoint.serving(aws) == {1: 9, 2: 1}
+    assert in_production(aws) == 1
+
+
+def test_a_model_made_for_another_role_is_made_anew(aws: Aws, made: tuple[Path, Path]) -> None:
+    register(aws, made)
+    endpoint.deploy(aws)
+    endpoint.deploy(other(aws, f"roles.endpoint={ROLE}-other"))
+    assert [each["ExecutionRoleArn"][-5:] for each in asked("create_model")] == ["point", "other"]
+
+
+@pytest.mark.usefixtures("_clients")
+def test_what_is_named_here_is_short_enough_for_sagemaker(made: tuple[Path, Path]) -> None:
+    with account() as aws:
+        long = other(aws, f"name={'n' * 48}")
+        for commit in "ab":
+            register(long, made, commit)
+        endpoint.deploy(long, {1: 9, 2: 1})
+        key = f"{'n' * 48}/transform/1"
+        boto3.client("s3", region_name=REGION).put_object(Bucket=BUCKET, Key=key, Body=b"1")
+        endpoint.transform(long, 1, f"s3://{BUCKET}/{key}", f"s3://{BUCKET}/{key}")
+
+
+def test_machines_are_of_a_kind_that_sagemaker_knows() -> None:
+    shapes = boto3.client("sagemaker", region_name=REGION).meta.service_model
+    found = settings(GIVEN)
+    for machine, shape in (
+        (found.jobs.type, "ProcessingInstanceType"),
+        (found.jobs.type, "TrainingInstanceType"),
+        (found.transform.type, "TransformInstanceType"),
+        (found.variant.type, "ProductionVariantInstanceType"),
+    ):
+        assert machine in shapes.shape_for(shape).enum, shape
+
+
 def other(aws: Aws, *overrides: str) -> Aws:
     """The same account with other settings."""
     return Aws(settings([*GIVEN, *overrides]))
@@ -565,7 +749,9 @@ def test_an_alarm_during_a_shift_is_told(
 
     def back(at: str) -> None:
         if at == "after update_endpoint":
-            updated(aws.settings.name, before["EndpointConfigName"])
+            found = sagemaker_backends[ACCOUNT][REGION].endpoints[NAME]
+            found.endpoint_config_name = before["EndpointConfigName"]
+            found.production_variants = before["ProductionVariants"]
 
     faults[0] = back
     with pytest.raises(AwsError, match="went back to version 1: an alarm rang during the shift"):
@@ -630,16 +816,25 @@ KINDS = {
 }
 
 
-def allows(file: str, action: str, resource: str) -> bool:
-    """Whether a policy allows this in the account of these tests."""
+def allows(file: str, action: str, resource: str, status: str = "") -> bool:
+    """Whether a policy allows this in the account of these tests, to a version of this status."""
     text = (ROOT / "docs" / "iam" / f"{file}.json").read_text(encoding="utf-8")
     text = re.sub(r"arn:aws:s3:::[^/\"]+", f"arn:aws:s3:::{BUCKET}", text)
     text = re.sub(r"(arn:aws:[a-z-]+):[a-z]+-[a-z-]+-\d:", rf"\1:{REGION}:", text)
     return any(
         action in listed(each["Action"])
         and any(fnmatch.fnmatchcase(resource, pattern) for pattern in listed(each["Resource"]))
+        and each["Effect"] == "Allow"
+        and approval(each) in (None, status)
         for each in json.loads(text)["Statement"]
     )
+
+
+def approval(statement: dict[str, Any]) -> str | None:
+    """The status that a statement is limited to."""
+    equal = statement.get("Condition", {}).get("StringEquals", {})
+    found: str | None = equal.get("sagemaker:ModelApprovalStatus")
+    return found
 
 
 def listed(found: str | list[str]) -> list[str]:
@@ -731,12 +926,21 @@ def test_the_roles_of_the_pipeline_and_its_jobs_do_what_it_describes() -> None:
     for action, resource in (
         ("sagemaker:CreateProcessingJob", f"{here}:processing-job/pipelines-1"),
         ("sagemaker:CreateTrainingJob", f"{here}:training-job/pipelines-1"),
-        ("sagemaker:CreateModelPackage", f"{here}:model-package-group/{NAME}"),
         ("s3:GetObject", f"arn:aws:s3:::{BUCKET}/{NAME}/runs/1/reports/metrics.json"),
         ("iam:PassRole", f"{ROLE}-job"),
     ):
         assert allows("pipeline", action, resource), (action, resource)
     assert not allows("pipeline", "iam:PassRole", f"{ROLE}-endpoint")
+
+
+@pytest.mark.parametrize("who", ["deploy", "pipeline"])
+def test_who_registers_a_version_cannot_approve_it(who: str) -> None:
+    here = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
+    made, group = f"{here}:model-package/{NAME}/1", f"{here}:model-package-group/{NAME}"
+    assert allows(who, "sagemaker:CreateModelPackage", group, "PendingManualApproval")
+    assert not allows(who, "sagemaker:CreateModelPackage", group, "Approved")
+    assert not allows(who, "sagemaker:UpdateModelPackage", made, "Approved")
+    assert allows("deploy", "sagemaker:UpdateModelPackage", made, "Rejected")
 
 
 def addresses(node: Any, *, output: bool = False) -> Iterator[tuple[str, bool]]:
@@ -763,7 +967,7 @@ def plain(value: Any) -> str:
 
 DEFINITION: dict[str, Any] = {
     "Version": "2020-12-01",
-    "Parameters": [{"Name": "Data"}, {"Name": "Seed"}],
+    "Parameters": [{"Name": "Data"}, {"Name": "DataVersion"}, {"Name": "Seed"}],
     "Steps": [],
 }
 
@@ -810,7 +1014,11 @@ def test_source_tables_are_uploaded_once_under_a_name_of_their_own(aws: Aws, sou
     assert sorted(keys) == [f"{home}/old/records.csv", f"{home}/records.csv"]
     (source / "records.csv").write_text("another", encoding="utf-8")
     assert pipeline.upload(aws, source) != name
-    assert pipeline.stored(aws, name) == name
+    before = pipeline.stored(aws, name)
+    assert pipeline.stored(aws, name) == before
+    key = f"{aws.settings.name}/source/{name}/records.csv"
+    aws.change("s3", "put_object", Bucket=BUCKET, Key=key, Body=b"other")
+    assert pipeline.stored(aws, name) != before
     with pytest.raises(ProjectError, match="neither a folder here nor s3://"):
         pipeline.stored(aws, "none")
     (source.parent / "empty").mkdir()
@@ -824,14 +1032,17 @@ def test_a_run_ends_with_success_or_with_the_reason_of_the_step(
     with pytest.raises(ProjectError, match="no such pipeline: poe pipeline-deploy"):
         pipeline.start(aws, str(source), {})
     pipeline.deploy(aws, DEFINITION)
-    with pytest.raises(ProjectError, match="Speed: no such parameter; there are Data, Seed"):
+    with pytest.raises(
+        ProjectError, match="Speed: no such parameter; there are Data, DataVersion, Seed"
+    ):
         pipeline.start(aws, str(source), {"Speed": "1"})
     pipeline.start(Aws(aws.settings, dry_run=True), str(source), {"Seed": "1"})
     assert asked("start_pipeline_execution") == asked("upload_file") == []
     pipeline.start(aws, str(source), {"Seed": "1"})
     (started,) = asked("start_pipeline_execution")
     values = {each["Name"]: each["Value"] for each in started["PipelineParameters"]}
-    assert values == {"Data": pipeline.upload(aws, source), "Seed": "1"}
+    data = pipeline.upload(aws, source)
+    assert values == {"Data": data, "DataVersion": data, "Seed": "1"}
     production = f"{aws.settings.name}/production/"
     assert production in {f"{given['Key'].rpartition('/')[0]}/" for given in asked("put_object")}
     steps = [
@@ -864,15 +1075,23 @@ def test_a_run_ends_with_success_or_with_the_reason_of_the_step(
         pipeline.start(aws, str(source), {})
 
 
-def test_a_run_that_is_under_way_is_waited_for(aws: Aws, source: Path) -> None:
+def test_a_run_that_is_under_way_is_waited_for_unless_it_is_of_another_pipeline(
+    aws: Aws, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pipeline.deploy(aws, DEFINITION)
     pipeline.start(aws, str(source), {"Seed": "1"})
     (found,) = sagemaker_backends[ACCOUNT][REGION].pipelines.values()
     (run,) = found.pipeline_executions.values()
     run.pipeline_execution_status = "Executing"
     data = pipeline.upload(aws, source)
-    assert pipeline.running(aws, {"Data": data, "Seed": "1"}) == run.arn
-    assert pipeline.running(aws, {"Data": data, "Seed": "2"}) is None
+    changed = aws.read("sagemaker", "describe_pipeline", PipelineName=NAME)["LastModifiedTime"]
+    assert pipeline.running(aws, {"Data": data, "Seed": "1"}, changed) == run.arn
+    assert pipeline.running(aws, {"Data": data, "Seed": "2"}, changed) is None
+    later = changed + timedelta(hours=1)
+    assert pipeline.running(aws, {"Data": data, "Seed": "1"}, later) is None
+    capsys.readouterr()
+    pipeline.start(Aws(aws.settings, dry_run=True), str(source), {"Seed": "1"})
+    assert "approval" not in capsys.readouterr().out
 
 
 def test_images_of_a_pipeline_are_named_by_digest() -> None:

@@ -144,6 +144,8 @@ def test_several_records_of_a_request_are_told_apart() -> None:
     assert labelled(rows, labels, "y").rows() == [("v1", "a", 1, 7.0)]
     with pytest.raises(ProjectError, match="has several labels"):
         labelled(rows, labels.drop("position"), "y")
+    with pytest.raises(ProjectError, match="add a column position, from 0"):
+        labelled(rows, pl.DataFrame({"inference_id": ["a", "b"], "y": [7, 8]}), "y")
     with pytest.raises(ProjectError, match="labels: no column z"):
         labelled(rows, labels, "z")
 

@@ -24,14 +24,27 @@ from .settings import Settings, settings
 POLL_SECONDS = 15.0
 # What to do about a refusal, by its code.
 REMEDIES = {
-    "AccessDenied": "let the role that you use do this, see docs/sagemaker.md",
-    "AccessDeniedException": "let the role that you use do this, see docs/sagemaker.md",
-    "ExpiredToken": "sign in again: the credentials have expired",
-    "ExpiredTokenException": "sign in again: the credentials have expired",
-    "InvalidClientTokenId": "these credentials are not valid: sign in again",
-    "UnrecognizedClientException": "these credentials are not valid here: sign in again",
+    **dict.fromkeys(
+        ("403", "AccessDenied", "AccessDeniedException"),
+        "let the role that you use do this, see docs/iam/deploy.json",
+    ),
+    **dict.fromkeys(
+        ("ExpiredToken", "ExpiredTokenException"), "sign in again: the credentials have expired"
+    ),
+    **dict.fromkeys(
+        ("InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException"),
+        "these credentials are not valid here: sign in again",
+    ),
+    **dict.fromkeys(
+        ("301", "AuthorizationHeaderMalformed", "PermanentRedirect"),
+        "the bucket lies in another region: set `region` in conf/deploy/aws.yaml to that one",
+    ),
+    "NoSuchBucket": "make the bucket, or set SAGEMAKER_BUCKET to one that is there",
     "ResourceLimitExceeded": "ask for more under Service Quotas, or delete what is not needed",
-    "ThrottlingException": "AWS is busy: run it again, it goes on where it stopped",
+    **dict.fromkeys(
+        ("SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException"),
+        "AWS is busy: run it again, it goes on where it stopped",
+    ),
 }
 
 
@@ -151,7 +164,7 @@ class Aws:
                 last = now
             if now == good:
                 return
-            if now in ("Failed", "Stopped", "UpdateRollbackFailed", "RollbackFailed"):
+            if now in ("Failed", "OutOfService", "Stopped", "UpdateRollbackFailed"):
                 raise AwsError(f"{what} is {now}: {reason or 'SageMaker gives no reason'}")
             if time.monotonic() > end:
                 raise AwsError(
@@ -183,4 +196,6 @@ class Aws:
             remedy = REMEDIES.get(said["Code"], f"look at it in the region {region}")
             raise AwsError(f"{call}: {said['Code']}: {said['Message']}: {remedy}") from error
         except (Boto3Error, BotoCoreError) as error:
-            raise AwsError(f"{call}: {error}") from error
+            # That of an upload names the code in its text alone.
+            remedies = [remedy for code, remedy in REMEDIES.items() if f"({code})" in str(error)]
+            raise AwsError(": ".join([call, str(error), *remedies])) from error

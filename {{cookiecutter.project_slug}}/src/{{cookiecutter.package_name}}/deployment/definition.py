@@ -40,11 +40,11 @@ from sagemaker.mlops.workflow.steps import (
 )
 from sagemaker.train import ModelTrainer
 
+from ..config import WINDOWS
 from .image import Images
 from .registry import registration
 from .settings import Settings
 
-WINDOWS = ("train", "validation", "test")
 FOLDER = "/opt/ml/processing"
 # What AWS may be short of for a moment.
 PATIENT = [
@@ -56,10 +56,7 @@ PATIENT = [
     ),
     SageMakerJobStepRetryPolicy(
         exception_types=[SageMakerJobExceptionTypeEnum.INTERNAL_ERROR],
-        failure_reason_types=[
-            SageMakerJobExceptionTypeEnum.CAPACITY_ERROR,
-            SageMakerJobExceptionTypeEnum.RESOURCE_LIMIT,
-        ],
+        failure_reason_types=[SageMakerJobExceptionTypeEnum.CAPACITY_ERROR],
         interval_seconds=120,
         backoff_rate=2.0,
         expire_after_mins=240,
@@ -110,16 +107,16 @@ def pipeline(
     """
     home = f"s3://{settings.bucket}/{settings.name}"
     local = isinstance(session, LocalSession)
-    data = ParameterString("Data")
+    data, version = ParameterString("Data"), ParameterString("DataVersion")
     hosts = ParameterInteger("ProcessHosts", default_value=settings.jobs.process_hosts)
     days = settings.jobs.cache_days
     cache = CacheConfig(enable_caching=days > 0, expire_after=f"P{max(days, 1)}D")
-    lineage = {"git_commit": commit, "data": data}
+    lineage = {"git_commit": commit, "source": data, "source_version": version}
     preparing = images.spark or images.train
     run = Join(on="/", values=[home, "runs", ExecutionVariables.PIPELINE_EXECUTION_ID])
     # A step is found again by its arguments: what it writes to has to follow from what it is given.
     # Spark names its files by chance: in one place, those of two runs would add up.
-    made_of = [data, hosts.to_string()]
+    made_of = [data, version, hosts.to_string()]
     windows = run
     if not images.spark:
         windows = Join(on="/", values=[home, "windows", preparing[-12:], *made_of])
@@ -127,7 +124,8 @@ def pipeline(
     process = ProcessingStep(
         "Process",
         step_args=processor(settings, session, preparing, command, lineage, hosts).run(
-            inputs=[given("source", Join(on="/", values=[home, "source", data]), "source")],
+            # The end is a folder, else `jan` would be `january` as well.
+            inputs=[given("source", Join(on="/", values=[home, "source", data, ""]), "source")],
             outputs=[
                 *(
                     kept(name, Join(on="/", values=[windows, name]), f"data/processed/{name}")
@@ -202,7 +200,7 @@ def pipeline(
     )
     return Pipeline(
         name=settings.name,
-        parameters=[data, hosts],
+        parameters=[data, version, hosts],
         steps=[process, train, evaluate, decide],
         pipeline_experiment_config=None,
         sagemaker_session=session,

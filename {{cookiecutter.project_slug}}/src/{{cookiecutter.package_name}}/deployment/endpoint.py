@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import ProjectError
@@ -14,6 +15,9 @@ CONTENT = ["application/json", "application/jsonlines"]
 CAPTURED_LINES = ["text/csv"]
 GUARDS = ("errors", "latency")
 VARIANTS, SHADOW = ("live", "challenger"), "shadow"
+# What its configurations are called, after its name.
+CONFIGURATION = re.compile(r"[0-9a-f]{8}(-\d+)+")
+ROLLED_BACK = "rolled back"
 
 
 def deploy(
@@ -23,7 +27,7 @@ def deploy(
     *,
     at_once: bool = False,
 ) -> None:
-    """Have approved versions serve; the same again changes nothing.
+    """Deploy approved versions; a second call changes nothing.
 
     Parameters
     ----------
@@ -49,24 +53,17 @@ def deploy(
     require_together(aws, shares, shadow)
     label = "-".join(f"v{number}" for number in [*shares, *([shadow] if shadow else [])])
     wanted = configuration(aws, shares, shadow, label)
-    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:10]
-    config = f"{name}-{digest}"
-    if not aws.find("sagemaker", "describe_endpoint_config", EndpointConfigName=config):
-        aws.change("sagemaker", "create_endpoint_config", EndpointConfigName=config, **wanted)
-    found = aws.find("sagemaker", "describe_endpoint", EndpointName=name)
-    if found and found["EndpointStatus"] == "Failed":
-        raise AwsError(
-            f"{name} could not be made: {found.get('FailureReason', 'no reason given')}: "
-            "poe endpoint delete, then deploy again"
-        )
-    if found and found["EndpointStatus"] != "InService":
-        settle(aws)
-        found = aws.read("sagemaker", "describe_endpoint", EndpointName=name)
+    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:8]
+    home = f"{name}-{digest}"
+    found = settled(aws)
     guard(aws, [each["VariantName"] for each in wanted["ProductionVariants"]])
     if found is None:
+        config = ensure_configuration(aws, home, wanted)
         aws.change("sagemaker", "create_endpoint", EndpointName=name, EndpointConfigName=config)
         settle(aws)
-    elif found["EndpointConfigName"] != config:
+    elif not found["EndpointConfigName"].startswith(home):
+        require_same_kind(aws, found, wanted)
+        config = ensure_configuration(aws, home, grown(found, wanted))
         unscale(aws)
         try:
             how = {} if shadow else shifting(aws, found, wanted, at_once=at_once)
@@ -79,15 +76,89 @@ def deploy(
             raise
     now = None if aws.dry_run else aws.read("sagemaker", "describe_endpoint", EndpointName=name)
     scale(aws, [each["VariantName"] for each in (now or wanted)["ProductionVariants"]])
-    if now and now["EndpointConfigName"] != config:
+    if now and not now["EndpointConfigName"].startswith(home):
         listed = ", ".join(f"version {each}" for each in serving(aws))
         raise AwsError(
             f"{name} went back to {listed}: an alarm rang during the shift, see docs/runbook.md"
         )
-    registry.promote(aws, max(shares, key=lambda number: shares[number]))
-    if not aws.dry_run:
-        listed = ", ".join(f"version {each} ({shares[each]})" for each in shares)
-        say(f"{name} serves {listed}")
+    if aws.dry_run:
+        registry.promote(aws, most(shares))
+        return
+    weigh(aws, shares)
+    listed = ", ".join(f"version {each} ({share:g})" for each, share in serving(aws).items())
+    say(f"{name} serves {listed}")
+
+
+def most(shares: Mapping[int, int]) -> int:
+    """Return the version that gets most of the requests."""
+    return max(shares, key=lambda number: shares[number])
+
+
+def settled(aws: Aws) -> dict[str, Any] | None:
+    """Return the endpoint once no change of it is under way, if there is one.
+
+    Raises
+    ------
+    AwsError
+        When it could not be made, with the reason.
+    """
+    name = aws.settings.name
+    found = aws.find("sagemaker", "describe_endpoint", EndpointName=name)
+    if found and found["EndpointStatus"] == "Failed":
+        raise AwsError(
+            f"{name} could not be made: {found.get('FailureReason', 'no reason given')}: "
+            "poe endpoint delete, then deploy again"
+        )
+    if found and found["EndpointStatus"] == "Deleting":
+        end(aws)
+        return None
+    if found and found["EndpointStatus"] != "InService":
+        settle(aws)
+        found = aws.read("sagemaker", "describe_endpoint", EndpointName=name)
+    return dict(found) if found else None
+
+
+def ensure_configuration(aws: Aws, home: str, wanted: Mapping[str, Any]) -> str:
+    """Create the configuration of an endpoint unless it is there, and return its name."""
+    counts = [str(each.get("InitialInstanceCount", 0)) for each in wanted["ProductionVariants"]]
+    name = "-".join([home, *counts])
+    if not aws.find("sagemaker", "describe_endpoint_config", EndpointConfigName=name):
+        aws.change("sagemaker", "create_endpoint_config", EndpointConfigName=name, **wanted)
+    return name
+
+
+def grown(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration in which a variant keeps the instances that were added to it."""
+    there = {
+        each["VariantName"]: each.get("DesiredInstanceCount", 0)
+        for each in found["ProductionVariants"]
+    }
+    variants = [
+        each | {"InitialInstanceCount": max(each["InitialInstanceCount"], count)}
+        if (count := there.get(each["VariantName"], 0)) and "InitialInstanceCount" in each
+        else each
+        for each in wanted["ProductionVariants"]
+    ]
+    return {**wanted, "ProductionVariants": variants}
+
+
+def require_same_kind(aws: Aws, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Stop where an endpoint would get servers of its own, or lose them: SageMaker refuses that.
+
+    Raises
+    ------
+    ProjectError
+        Saying what to do.
+    """
+    described = aws.read(
+        "sagemaker", "describe_endpoint_config", EndpointConfigName=found["EndpointConfigName"]
+    )
+    kinds = {"ServerlessConfig" in each["ProductionVariants"][0] for each in (described, wanted)}
+    if len(kinds) > 1:
+        raise ProjectError(
+            f"{aws.settings.name}: variant.serverless cannot change while it serves: "
+            "poe endpoint delete, then deploy"
+        )
 
 
 def require_together(aws: Aws, shares: Mapping[int, int], shadow: int | None) -> None:
@@ -152,16 +223,19 @@ def configuration(
 
 
 def model(aws: Aws, number: int) -> str:
-    """Have SageMaker's model of an approved version, and return its name."""
+    """Create SageMaker's model of an approved version unless it is there, and return its name."""
     version = registry.choose(aws, number)
-    name = f"{aws.settings.name}-v{number}"
+    role = aws.settings.roles.need("endpoint")
+    made_of = f"{version.arn} {version.created} {role}"
+    identity = hashlib.sha256(made_of.encode()).hexdigest()[:6]
+    name = f"{aws.settings.name}-v{number}-{identity}"
     if not aws.find("sagemaker", "describe_model", ModelName=name):
         aws.change(
             "sagemaker",
             "create_model",
             ModelName=name,
             PrimaryContainer={"ModelPackageName": version.arn},
-            ExecutionRoleArn=aws.settings.roles.need("endpoint"),
+            ExecutionRoleArn=role,
         )
     return name
 
@@ -178,7 +252,8 @@ def shifting(
     if names[0] != names[1] or aws.settings.variant.serverless:
         return {}
     shift = aws.settings.shift
-    kind = "all_at_once" if at_once else shift.kind
+    # A share of one instance would be all of it.
+    kind = "all_at_once" if at_once or aws.settings.variant.count < 2 else shift.kind
     routing: dict[str, Any] = {"Type": kind.upper(), "WaitIntervalInSeconds": 0}
     size = {"Type": "CAPACITY_PERCENT", "Value": shift.percent}
     if kind == "canary":
@@ -186,21 +261,16 @@ def shifting(
     elif kind == "linear":
         routing |= {"LinearStepSize": size, "WaitIntervalInSeconds": 60 * shift.wait_minutes}
     alarms = [{"AlarmName": alarm(aws, kind, name)} for name in sorted(names[0]) for kind in GUARDS]
-    return {
-        # Of the instances that were added, none is lost.
-        "RetainAllVariantProperties": True,
-        "ExcludeRetainedVariantProperties": [
-            {"VariantPropertyType": "DesiredWeight"},
-            {"VariantPropertyType": "DataCaptureConfig"},
-        ],
-        "DeploymentConfig": {
-            "BlueGreenUpdatePolicy": {
-                "TrafficRoutingConfiguration": routing,
-                "TerminationWaitInSeconds": 300,
-            },
-            "AutoRollbackConfiguration": {"Alarms": alarms},
+    described: dict[str, Any] = {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": routing,
+            "TerminationWaitInSeconds": 300,
         }
     }
+    # On the way back, the alarms may ring already: they would bring the bad version back.
+    if not at_once:
+        described["AutoRollbackConfiguration"] = {"Alarms": alarms}
+    return {"DeploymentConfig": described}
 
 
 def alarm(aws: Aws, kind: str, variant: str) -> str:
@@ -209,7 +279,7 @@ def alarm(aws: Aws, kind: str, variant: str) -> str:
 
 
 def guard(aws: Aws, names: Iterable[str]) -> None:
-    """Have the alarms of each variant, which bring the old versions back."""
+    """Set the alarms of each variant, which bring the old versions back."""
     limits = aws.settings.alarms
     for variant in names:
         where = [
@@ -238,7 +308,7 @@ def guard(aws: Aws, names: Iterable[str]) -> None:
 
 
 def scale(aws: Aws, names: Iterable[str]) -> None:
-    """Have instances added to variants where requests are many."""
+    """Scale the variants with the number of requests."""
     if aws.settings.variant.serverless:
         return
     for variant in names:
@@ -270,7 +340,7 @@ def scale(aws: Aws, names: Iterable[str]) -> None:
 
 
 def unscale(aws: Aws) -> None:
-    """Stop scaling: SageMaker updates no endpoint whose variants are scaled."""
+    """Stop scaling: SageMaker takes no machine or variant away that is scaled."""
     prefix = f"endpoint/{aws.settings.name}/variant/"
     found = aws.every(
         "application-autoscaling",
@@ -298,6 +368,16 @@ def settle(aws: Aws) -> None:
     aws.wait(f"endpoint {aws.settings.name}", state, "InService")
 
 
+def end(aws: Aws) -> None:
+    """Wait until there is no endpoint."""
+
+    def state() -> tuple[str, str]:
+        found = aws.find("sagemaker", "describe_endpoint", EndpointName=aws.settings.name)
+        return found["EndpointStatus"] if found else "Deleted", ""
+
+    aws.wait(f"endpoint {aws.settings.name}", state, "Deleted")
+
+
 def variants(aws: Aws) -> dict[str, tuple[int, float]]:
     """Return version and weight of each variant that serves.
 
@@ -314,12 +394,12 @@ def variants(aws: Aws) -> dict[str, tuple[int, float]]:
         "sagemaker", "describe_endpoint_config", EndpointConfigName=found["EndpointConfigName"]
     )
     numbers = {
-        each["VariantName"]: int(each["ModelName"].rpartition("-v")[2])
+        each["VariantName"]: int(each["ModelName"].rpartition("-v")[2].partition("-")[0])
         for each in config["ProductionVariants"]
     }
     return {
         each["VariantName"]: (numbers[each["VariantName"]], each.get("CurrentWeight", 1.0))
-        for each in found["ProductionVariants"]
+        for each in found.get("ProductionVariants", [])
     }
 
 
@@ -334,21 +414,44 @@ def serving(aws: Aws) -> dict[int, float]:
     return dict(variants(aws).values())
 
 
+def status(aws: Aws) -> Iterator[str]:
+    """Describe the endpoint and each variant in a line.
+
+    Raises
+    ------
+    ProjectError
+        When there is no endpoint.
+    """
+    serve = variants(aws)
+    found = aws.read("sagemaker", "describe_endpoint", EndpointName=aws.settings.name)
+    yield " ".join([found["EndpointStatus"], found.get("FailureReason", "")]).strip()
+    for name, (number, weight) in serve.items():
+        yield f"{name}: version {number}, weight {weight:g}"
+
+
 def rollback(aws: Aws) -> None:
-    """Have the approved version before the newest one that serves, at once.
+    """Reject the newest version that serves, and have the approved one before it, at once.
+
+    The same again goes no further back.
 
     Raises
     ------
     ProjectError
         When there is none.
     """
+    settled(aws)
     newest = max(serving(aws))
-    before = [
-        each.number
-        for each in registry.versions(aws)
-        if each.status == "Approved" and each.number < newest
-    ]
-    if not before:
+    listed = registry.versions(aws)
+    approved = [each.number for each in listed if each.status == "Approved"]
+    before = [number for number in approved if number < newest]
+    newer = [each for each in reversed(listed) if each.number > newest]
+    left = [each.number for each in newer if registry.note(aws, each) == ROLLED_BACK]
+    if left and newest == max((each for each in approved if each < left[0]), default=None):
+        say(f"Version {left[0]} is rolled back already; further back: poe endpoint deploy VERSION")
+        before = [newest]
+    elif before:
+        registry.judge(aws, newest, "Rejected", ROLLED_BACK)
+    else:
         raise ProjectError(
             f"{aws.settings.name} serves version {newest}: no version before it is approved"
         )
@@ -363,6 +466,7 @@ def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
     ProjectError
         When other versions serve.
     """
+    settled(aws)
     now = variants(aws)
     numbers = sorted(number for number, _ in now.values())
     if numbers != sorted(shares):
@@ -380,22 +484,29 @@ def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
                 for name, (number, _) in now.items()
             ],
         )
-    settle(aws)
-    registry.promote(aws, max(shares, key=lambda number: shares[number]))
+        settle(aws)
+    registry.promote(aws, most(shares))
 
 
 def delete(aws: Aws) -> None:
     """Stop paying: delete the endpoint, its configuration, its alarms and its scaling."""
     name = aws.settings.name
     found = aws.find("sagemaker", "describe_endpoint", EndpointName=name)
+    now = found["EndpointStatus"] if found else "Deleting"
+    if now not in ("Deleting", "Failed", "InService"):
+        settle(aws)
     unscale(aws)
-    if found:
+    if now != "Deleting":
         aws.change("sagemaker", "delete_endpoint", EndpointName=name)
+    end(aws)
     alarms = [alarm(aws, kind, variant) for variant in VARIANTS for kind in GUARDS]
     aws.change("cloudwatch", "delete_alarms", AlarmNames=alarms)
-    if found:
-        config = found["EndpointConfigName"]
-        aws.change("sagemaker", "delete_endpoint_config", EndpointConfigName=config)
+    configurations = aws.every(
+        "sagemaker", "list_endpoint_configs", "EndpointConfigs", NameContains=f"{name}-"
+    )
+    for each in [found["EndpointConfigName"] for found in configurations]:
+        if CONFIGURATION.fullmatch(each.removeprefix(f"{name}-")):
+            aws.change("sagemaker", "delete_endpoint_config", EndpointConfigName=each)
     if not aws.dry_run:
         say(f"{name} is deleted; its models and their versions are kept")
 
@@ -428,9 +539,9 @@ def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
         raise ProjectError(f"{source}: no such file: upload it there, as .jsonl or .csv")
     # The same file again is the same job; one that failed is tried again under another name.
     for attempt in range(100):
-        given = f"{source} {read['ETag']} {target} {attempt}"
+        given = f"{version.arn} {source} {read['ETag']} {target} {attempt}"
         identity = hashlib.sha256(given.encode()).hexdigest()[:10]
-        job = f"{aws.settings.name[:40]}-v{version.number}-{identity}"
+        job = f"{aws.settings.name}-{identity}"
         found = aws.find("sagemaker", "describe_transform_job", TransformJobName=job)
         if not found or found["TransformJobStatus"] not in ("Failed", "Stopped"):
             break
@@ -449,8 +560,8 @@ def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
             },
             TransformOutput={"S3OutputPath": target, "Accept": kind, "AssembleWith": "Line"},
             TransformResources={
-                "InstanceType": aws.settings.variant.type,
-                "InstanceCount": aws.settings.variant.count,
+                "InstanceType": aws.settings.transform.type,
+                "InstanceCount": aws.settings.transform.count,
             },
         )
 
@@ -469,8 +580,8 @@ def main(arguments: list[str] | None = None) -> None:
     deploying.add_argument("--shadow", type=int, metavar="VERSION", help="gets a copy of requests")
     weighing = parser.command("weights", "change the shares of the versions that serve")
     weighing.add_argument("split", nargs="+", type=_share, metavar="VERSION=SHARE")
-    parser.command("rollback", "the approved version before the ones that serve")
-    parser.command("status", "the versions that serve, and their shares")
+    parser.command("rollback", "reject the newest version that serves, go back to the one before")
+    parser.command("status", "the state, the versions that serve, and their shares")
     parser.command("delete", "the endpoint, which stops its costs; no version is lost")
     scoring = parser.command(
         "transform", "score a file in the bucket, .jsonl or .csv, line by line"
@@ -487,8 +598,8 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.command == "rollback":
         rollback(aws)
     elif options.command == "status":
-        for name, (number, weight) in variants(aws).items():
-            say(f"{name}: version {number}, weight {weight:g}")
+        for line in status(aws):
+            say(line)
     elif options.command == "delete":
         delete(aws)
     else:

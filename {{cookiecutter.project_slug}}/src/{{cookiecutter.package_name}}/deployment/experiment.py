@@ -248,7 +248,7 @@ def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.
     Raises
     ------
     ProjectError
-        When a column is missing, or a record has several labels.
+        When a column is missing, or a record has several labels, or a label several records.
     """
     missing = {KEY, label} - {*labels.columns}
     if missing:
@@ -257,7 +257,10 @@ def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.
     if labels.select(keys).is_duplicated().any():
         raise ProjectError(f"labels: a record of {', '.join(keys)} has several labels: keep one")
     known = labels.select(*keys, pl.col(label).cast(pl.Float64).alias("label")).drop_nulls()
-    return predictions.join(known.with_columns(pl.col(KEY).cast(pl.String)), on=keys)
+    found = predictions.join(known.with_columns(pl.col(KEY).cast(pl.String)), on=keys)
+    if "position" not in keys and (found["position"] > 0).any():
+        raise ProjectError("labels: requests hold several records: add a column position, from 0")
+    return found
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -265,8 +268,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("experiment", description=__doc__)
     parser.add_argument("captured", type=Path, help="copy of captured/ENDPOINT of the bucket")
     parser.add_argument("labels", type=Path, help=f".csv or .parquet with {KEY} and the label")
-    parser.add_argument("old", help="the variant that served before, such as v1")
-    parser.add_argument("new", help="the new one, such as v2")
+    parser.add_argument("old", help="the variant that served before, such as live")
+    parser.add_argument("new", help="the new one, such as challenger")
     parser.add_argument(
         "--prediction", required=True, help="field of an answer, or its position in CSV"
     )

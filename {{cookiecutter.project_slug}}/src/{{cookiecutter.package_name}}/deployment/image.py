@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import json
 import os
 import runpy
 import shlex
@@ -90,10 +91,12 @@ def build(target: str, arguments: Sequence[str] = (), *, named: bool = True) -> 
         identity = Path(folder, "identity")
         command = ["docker", "build", "--file", "container/Dockerfile", "--target", target]
         command += ["--tag", name] if named else []
-        command += ["--iidfile", str(identity), *given]
+        # What SageMaker runs on, from a machine of any kind.
+        command += ["--platform", "linux/amd64", "--iidfile", str(identity), *given]
         command += ["--build-arg", f"LOCK_SHA256={lock}", "--build-arg", f"GIT_COMMIT={commit()}"]
         command += [*shlex.split(os.environ.get("IMAGE_OPTIONS", "")), *arguments, "."]
-        environment = os.environ | {"DOCKER_BUILDKIT": "1"}
+        # With attestations, it would be an index of images, which SageMaker does not take.
+        environment = os.environ | {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "DOCKER_BUILDKIT": "1"}
         done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
         if done.returncode:
             raise ProjectError(f"{name} is not built: mend what is said above")
@@ -130,6 +133,21 @@ def commit() -> str:
     """Return the commit that an image is built from, with `-dirty` where that is not all of it."""
     found, state = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", *SOURCES)
     return f"{found}-dirty" if found and state else found
+
+
+def revision(image: str) -> str:
+    """Return the commit that an image was built from, as its label says.
+
+    Where it is not on this machine, it is the commit that is checked out here.
+    """
+    try:
+        asked = ["docker", "image", "inspect", image]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return commit() or "none"
+    found = json.loads(done.stdout) if done.returncode == 0 else []
+    labels = (found[0]["Config"].get("Labels") or {}) if found else {}
+    return labels.get("org.opencontainers.image.revision") or commit() or "none"
 
 
 @contextmanager

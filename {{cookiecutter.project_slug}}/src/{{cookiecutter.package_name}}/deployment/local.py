@@ -11,6 +11,7 @@ from pathlib import Path
 
 import boto3
 
+from ..config import WINDOWS
 from ..errors import ProjectError
 from .aws import Aws
 from .command_line import run, say
@@ -19,7 +20,6 @@ from .pipeline import require_sdk, upload
 from .registry import NOTHING_YET, put
 from .settings import ROOT, Settings, settings
 
-WINDOWS = ("train", "validation", "test")
 MADE = ".sagemaker-local"  # marks a folder as made here
 OUT = ROOT / "sagemaker-local"
 NETWORK = "sagemaker-local"
@@ -78,7 +78,8 @@ def pipeline(aws: Aws, image: str, folder: Path, source: Path) -> None:
     session = LocalSession(aws.settings.region, aws.settings.bucket, str(folder))
     described = definition.pipeline(aws.settings, session, Images(image, image), "none")
     described.upsert(aws.settings.roles.need("pipeline"))
-    done = described.start(parameters={"Data": upload(aws, source)})
+    data = upload(aws, source)
+    done = described.start(parameters={"Data": data, "DataVersion": data})
     for step in done.list_steps()["PipelineExecutionSteps"]:
         say(f"{step['StepName']}: {step['StepStatus']}")
     if done.status != "Succeeded":
@@ -138,7 +139,6 @@ def containers(image: str) -> Iterator[Path]:
     ------
     pathlib.Path
     """
-    present = _docker("network", "inspect", NETWORK)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         try:
@@ -152,8 +152,8 @@ def containers(image: str) -> Iterator[Path]:
             mine = f"{os.getuid()}:{os.getgid()}" if hasattr(os, "getuid") else "0:0"
             owner = ["chown", "--recursive", mine, "/work"]
             _docker("run", "--rm", "--volume", f"{folder}:/work", image, *owner)
-            if not present:
-                _docker("network", "rm", NETWORK)
+            # It stays while another run is in it.
+            _docker("network", "rm", NETWORK)
 
 
 def download(aws: Aws, folder: Path) -> None:

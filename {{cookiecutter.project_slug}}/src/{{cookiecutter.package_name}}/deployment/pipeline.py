@@ -9,6 +9,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from ..errors import ProjectError
 from . import registry
 from .aws import Aws
 from .command_line import Parser, run, say
-from .image import Images, commit
+from .image import Images, commit, revision
 from .settings import ROOT
 
 
 def deploy(aws: Aws, wanted: Mapping[str, Any]) -> None:
-    """Have this pipeline; the same again changes nothing.
+    """Bring a pipeline to SageMaker; a second call changes nothing.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def deploy(aws: Aws, wanted: Mapping[str, Any]) -> None:
     if found and present == wanted and found["RoleArn"] == role:
         say(f"{name} is there already, as it should be")
         return
-    registry.have_group(aws)
+    registry.ensure_group(aws)
     if aws.dry_run:
         before, after = (json.dumps(each, indent=2).splitlines() for each in (present, wanted))
         for line in difflib.unified_diff(before, after, "deployed", "here", lineterm=""):
@@ -85,11 +86,13 @@ def start(aws: Aws, source: str, parameters: Mapping[str, str]) -> None:
     if unknown := [name for name in parameters if name not in known]:
         raise ProjectError(f"{', '.join(unknown)}: no such parameter; there are {', '.join(known)}")
     folder = Path(source)
-    values = {"Data": upload(aws, folder) if folder.is_dir() else stored(aws, source), **parameters}
+    data = upload(aws, folder) if folder.is_dir() else source
+    version = data if folder.is_dir() else stored(aws, source)
+    values = {"Data": data, "DataVersion": version, **parameters}
     # An input without a single file would stop the job.
     registry.put(aws, f"{name}/production/README.txt", registry.NOTHING_YET)
-    arn = running(aws, values)
-    if arn is None:
+    arn = running(aws, values, found["LastModifiedTime"])
+    if arn is None or aws.dry_run:
         started = aws.change(
             "sagemaker",
             "start_pipeline_execution",
@@ -110,7 +113,7 @@ def start(aws: Aws, source: str, parameters: Mapping[str, str]) -> None:
 
 
 def upload(aws: Aws, folder: Path) -> str:
-    """Have the files of a folder in the bucket, and return the name they have there.
+    """Upload the files of a folder unless they are there, and return the name they have there.
 
     The name follows from the files: the same data make a step that is done already known, and
     others do not change what an earlier run was given.
@@ -138,7 +141,7 @@ def upload(aws: Aws, folder: Path) -> str:
 
 
 def stored(aws: Aws, name: str) -> str:
-    """Return the name of source tables in the bucket.
+    """Return the version of source tables in the bucket, which follows from their files.
 
     Raises
     ------
@@ -146,17 +149,32 @@ def stored(aws: Aws, name: str) -> str:
         When there are none.
     """
     prefix = f"{aws.settings.name}/source/{name}/"
-    found = aws.read("s3", "list_objects_v2", Bucket=aws.settings.bucket, Prefix=prefix, MaxKeys=1)
-    if not found["KeyCount"]:
+    listed = aws.every(
+        "s3", "list_objects_v2", "Contents", Bucket=aws.settings.bucket, Prefix=prefix
+    )
+    found = [f"{each['Key']} {each['ETag']}" for each in listed]
+    if not found:
         raise ProjectError(
             f"{name}: neither a folder here nor s3://{aws.settings.bucket}/{prefix}: "
             "give a folder with the source tables, such as data/sample"
         )
-    return name
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()[:16]
 
 
-def running(aws: Aws, values: Mapping[str, str]) -> str | None:
-    """Return the run that is under way with these parameters, if there is one."""
+def running(aws: Aws, values: Mapping[str, str], changed: datetime) -> str | None:
+    """Return the run that is under way with these parameters, if there is one.
+
+    Parameters
+    ----------
+    aws : Aws
+    values : mapping of str to str
+    changed : datetime
+        When the pipeline was last changed: runs before that are of another one.
+
+    Returns
+    -------
+    str or None
+    """
     found = aws.every(
         "sagemaker",
         "list_pipeline_executions",
@@ -164,7 +182,7 @@ def running(aws: Aws, values: Mapping[str, str]) -> str | None:
         PipelineName=aws.settings.name,
     )
     for each in found:
-        if each["PipelineExecutionStatus"] == "Executing":
+        if each["PipelineExecutionStatus"] == "Executing" and each["StartTime"] >= changed:
             arn = str(each["PipelineExecutionArn"])
             parameters = aws.every(
                 "sagemaker",
@@ -222,7 +240,7 @@ def main(arguments: list[str] | None = None) -> None:
     require_sdk(aws.settings.region)
     from .definition import definition
 
-    deploy(aws, definition(aws.settings, images, commit() or "none"))
+    deploy(aws, definition(aws.settings, images, revision(images.train)))
 
 
 def require_sdk(region: str) -> None:

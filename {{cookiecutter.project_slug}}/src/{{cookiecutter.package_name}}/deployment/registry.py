@@ -117,7 +117,7 @@ def register(aws: Aws, image: str, folder: Path, reports: Path) -> str:
             return version.arn
     for key, body in (("model.tar.gz", archive), ("metrics.json", metrics.read_bytes())):
         put(aws, f"{prefix}/{key}", body)
-    have_group(aws)
+    ensure_group(aws)
     metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
     created = aws.change(
         "sagemaker",
@@ -176,8 +176,8 @@ def registration(name: str, image: str, model: Any, metrics: Any) -> dict[str, A
     }
 
 
-def have_group(aws: Aws) -> None:
-    """Have the group that versions are registered in."""
+def ensure_group(aws: Aws) -> None:
+    """Create the group that versions are registered in, unless it is there."""
     name = aws.settings.name
     if not aws.find("sagemaker", "describe_model_package_group", ModelPackageGroupName=name):
         aws.change("sagemaker", "create_model_package_group", ModelPackageGroupName=name)
@@ -249,6 +249,12 @@ def judge(aws: Aws, number: int, status: str, note: str) -> None:
     )
     if not aws.dry_run:
         say(f"Version {number} is {status}")
+
+
+def note(aws: Aws, version: Version) -> str:
+    """Return why a version was approved or rejected."""
+    found = aws.read("sagemaker", "describe_model_package", ModelPackageName=version.arn)
+    return str(found.get("ApprovalDescription", ""))
 
 
 def lines(aws: Aws) -> Iterator[str]:

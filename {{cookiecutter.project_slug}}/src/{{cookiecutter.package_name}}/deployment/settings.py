@@ -67,6 +67,13 @@ class Variant(Section):
     serverless: Serverless | None
 
 
+class Transform(Section):
+    """What a batch transform runs on."""
+
+    type: Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+    count: Annotated[int, Field(ge=1)]
+
+
 class Scaling(Section):
     """When instances are added, and how many there can be."""
 
@@ -99,6 +106,7 @@ class Settings(Section):
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-?[a-zA-Z0-9])*$", max_length=48)]
     jobs: Jobs
     variant: Variant
+    transform: Transform
     scaling: Scaling
     capture_percent: Percent
     shift: Shift
