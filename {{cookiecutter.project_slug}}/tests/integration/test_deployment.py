@@ -21,7 +21,13 @@ from moto import mock_aws
 from moto.sagemaker.models import sagemaker_backends
 
 from {{ cookiecutter.package_name }}.deployment import aws as module
-from {{ cookiecutter.package_name }}.deployment import command_line, endpoint, local, pipeline, registry
+from {{ cookiecutter.package_name }}.deployment import (
+    command_line,
+    endpoint,
+    local,
+    pipeline,
+    registry,
+)
 from {{ cookiecutter.package_name }}.deployment.aws import Aws, AwsError
 from {{ cookiecutter.package_name }}.deployment.settings import ROOT, settings
 from {{ cookiecutter.package_name }}.errors import ConfigError, ProjectError

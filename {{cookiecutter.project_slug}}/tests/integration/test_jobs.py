@@ -122,7 +122,7 @@ def test_an_input_dealt_out_by_sagemaker_is_refused(base: Path, config: Configur
 def test_hyperparameters_are_settings_but_for_those_of_sagemaker(
     base: Path, training: Callable[..., None]
 ) -> None:
-    training(base, seed="7", sagemaker_program="train.py", _tuning_objective_metric="roc_auc")
+    training(base, seed="7", sagemaker_program="train.py", _tuning_objective_metric="gain")
     assert configuration(paths()).seed == 7
 
 
