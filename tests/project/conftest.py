@@ -131,6 +131,13 @@ def turn(tmp_path_factory: pytest.TempPathFactory) -> filelock.BaseFileLock:
 
 
 @pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> filelock.BaseFileLock:
+    """Whose turn it is to give images the names of the project, which copies of it share."""
+    base = tmp_path_factory.getbasetemp()
+    return filelock.FileLock((base.parent if "popen" in base.name else base) / "images")
+
+
+@pytest.fixture(scope="session")
 def installed(user: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project as `bootstrap.py` leaves it; only the test of the README works in it."""
     project = Project(bake_into(tmp_path_factory.mktemp("installed"), **ANSWERS), user)

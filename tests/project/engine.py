@@ -19,10 +19,16 @@ class NoEngineError(Exception):
     """Why no container can run here."""
 
 
+def answers() -> bool:
+    """Whether containers can run here."""
+    if not shutil.which("docker"):
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True).returncode == 0
+
+
 def require() -> None:
     """Stop where there is no engine."""
-    asked = ["docker", "info"]
-    if not shutil.which("docker") or subprocess.run(asked, capture_output=True).returncode:
+    if not answers():
         raise NoEngineError(NONE)
 
 

@@ -122,6 +122,7 @@ def said(
     _trained: Project,
     account: dict[str, str],
     turn: filelock.BaseFileLock,
+    images: filelock.BaseFileLock,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, str]]:
     """What each command of the page printed."""
@@ -143,11 +144,14 @@ def said(
     (_trained.root / "data" / "records.jsonl").write_text("{}\n")
     filled_in = FILLED_IN | {push.strip(): here}
     servers = {serving: "http://127.0.0.1:8080/ping"}
-    found = readme.run(text, shell, servers, filled_in, elsewhere, turn)
-    yield {each.step.text.strip(): each.output for each in found}
-    names = [f"{SLUG}-{target}" for target in ("train", "serve")]
-    names += [f"{account['REGISTRY_HERE']}/{name}" for name in names]
-    subprocess.run(["docker", "rmi", "--force", *names], check=True, capture_output=True)
+    with images:
+        try:
+            found = readme.run(text, shell, servers, filled_in, elsewhere, turn)
+            yield {each.step.text.strip(): each.output for each in found}
+        finally:
+            names = [f"{SLUG}-{target}" for target in ("train", "serve")]
+            names += [f"{account['REGISTRY_HERE']}/{name}" for name in names]
+            subprocess.run(["docker", "rmi", "--force", *names], capture_output=True)
     _trained.does("git reset --quiet --hard trained && git clean --quiet -d --force")
     _trained.does("dvc checkout --force --quiet")
 

@@ -1,5 +1,6 @@
 """The rules of the tiers: the folder is the marker, unit and module tests reach nothing outside."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -62,9 +63,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     label = f"label={RUN}={os.environ[RUN]}"
     asked = ["docker", "images", "--all", "--quiet", "--filter", label]
-    found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
-    if found:
-        subprocess.run(["docker", "rmi", "--force", *found], capture_output=True, check=False)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=10)
+        if found := done.stdout.split():
+            subprocess.run(["docker", "rmi", "--force", *found], capture_output=True, check=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -41,22 +41,21 @@ class Container:
 
     def __init__(self, command: list[str], log: Path) -> None:
         self.name = uuid.uuid4().hex
+        # Where its own address is not reached from here, a proxy of Docker's is.
+        self.proxied = sys.platform != "linux" or "rootless" in docker("info")
         with log.open("wb") as stream:
             self._client = subprocess.Popen(
                 ["docker", "run", "--rm", "--name", self.name, *command], stderr=stream
             )
 
-    @property
-    def pid(self) -> int:
-        """The process on this machine."""
-        return int(self._inspected()["State"]["Pid"])
-
     def url(self, said: str) -> str:
         """Return where it is reached from here."""
-        if sys.platform != "linux":
+        if self.proxied:
             return f"http://{docker('port', self.name, '8080').splitlines()[0]}"
-        # Docker's proxy would accept connections for a server that listens no longer.
-        return f"http://{self._inspected()['NetworkSettings']['IPAddress']}:8080"
+        # The proxy would accept connections for a server that listens no longer.
+        (found,) = json.loads(docker("inspect", self.name))
+        (network,) = found["NetworkSettings"]["Networks"].values()
+        return f"http://{network['IPAddress']}:8080"
 
     def poll(self) -> int | None:
         """Return the exit status once it has ended."""
@@ -75,12 +74,11 @@ class Container:
         """End it at once."""
         self.send_signal(signal.SIGKILL)
 
-    def _inspected(self) -> Any:
-        return json.loads(docker("inspect", self.name))[0]
-
 
 class Process(subprocess.Popen[bytes]):
     """The server as a process."""
+
+    proxied = False
 
     def url(self, said: str) -> str:
         """Return where it is reached, which it says itself."""
@@ -102,6 +100,7 @@ def images() -> Callable[[str], str]:
     if not shutil.which("docker") or subprocess.run(asked, capture_output=True).returncode:
         pytest.skip(NO_ENGINE)
 
+    os.environ |= image.PLATFORM
     # Without the names that `poe image` gives; tests/conftest.py removes them.
     label = f"{LABEL}={os.environ[LABEL]}"
     return functools.cache(lambda target: image.build(target, ["--label", label], named=False))

@@ -1,5 +1,6 @@
 """The images as SageMaker runs them: jobs in one, a server in the other, nothing else in either."""
 
+import hashlib
 import shutil
 import signal
 import subprocess
@@ -19,9 +20,12 @@ from {{ cookiecutter.package_name }}.preprocessing.ingest import read
 
 
 def run(name: str, base: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a container on a folder in place of `/opt/ml`."""
+    """Run a container on a folder in place of `/opt/ml`, and take over what root leaves there."""
     container = ["docker", "run", "--rm", "--volume", f"{base}:/opt/ml"]
-    return subprocess.run([*container, name, *command], capture_output=True, text=True, check=False)
+    done = subprocess.run([*container, name, *command], capture_output=True, text=True, check=False)
+    owner = ["--user", "0", name, "chown", "--recursive", "--reference=/opt/ml", "/opt/ml"]
+    subprocess.run([*container, *owner], check=True)
+    return done
 
 
 def test_jobs_make_a_model_of_source_tables(
@@ -44,7 +48,9 @@ def test_jobs_make_a_model_of_source_tables(
     trained = Predictor(tmp_path / "train" / "model")
     scores = trained.score(windows["test"])
     assert np.allclose(scores, Predictor(folder).score(windows["test"]), atol=1e-4)
-    assert (trained.metadata["git_commit"] or "") + trained.metadata["lock_sha256"]
+    lock = (paths().root / "poetry.lock").read_bytes()
+    assert trained.metadata["git_commit"] == (image.commit() or None)
+    assert trained.metadata["lock_sha256"] == hashlib.sha256(lock).hexdigest()
 
     shutil.copytree(tmp_path / "train" / "model", work / "models")
     done = run(images("train"), tmp_path / "process", "evaluate")

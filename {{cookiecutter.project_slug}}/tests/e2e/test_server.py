@@ -89,13 +89,17 @@ def test_bad_requests_are_refused_and_the_connection_lives_on(
         assert client.get("/invocations").status_code == 405
 
 
-def test_a_body_of_the_largest_size_is_answered(
-    start: Callable[..., Started], bodies: list[bytes], expected: list[Any]
+def test_a_body_of_the_largest_size_is_answered_in_the_time_that_sagemaker_gives(
+    start: Callable[..., Started], known: pl.DataFrame, expected: list[Any]
 ) -> None:
     _, url = start()
-    largest = bodies[0].ljust(server.BODY_LIMIT)
-    answer = httpx.post(f"{url}/invocations", content=largest, headers=JSON, timeout=60)
-    assert prediction(answer) == expected[0]
+    records = b"".join(msgspec.json.encode(row) + b"\n" for row in known.to_dicts())
+    times = server.BODY_LIMIT // len(records)
+    largest = (records * times).ljust(server.BODY_LIMIT)
+    kind = {"content-type": "application/jsonlines"}
+    answer = httpx.post(f"{url}/invocations", content=largest, headers=kind, timeout=60)
+    answers = [json.loads(line) for line in answer.text.splitlines()]
+    assert answers == expected * times
 
 
 def test_odd_bodies_are_refused_and_harm_nothing(
@@ -240,10 +244,17 @@ def test_a_large_request_leaves_ping_responsive(
     assert max(waits) < took / 2
 
 
+def require_direct(process: Any) -> None:
+    """Skip where a proxy answers for a server that has ended."""
+    if process.proxied:
+        pytest.skip("a container has no address here: the same is tested with the process")
+
+
 def test_no_accepted_request_is_lost_on_sigterm(
     start: Callable[..., Started], bodies: list[bytes], expected: list[Any]
 ) -> None:
     process, url = start()
+    require_direct(process)
     lost: list[Exception] = []
     answered = threading.Semaphore(0)
 
@@ -277,6 +288,7 @@ def test_a_request_that_is_still_being_sent_is_answered_after_sigterm(
     start: Callable[..., Started], bodies: list[bytes], expected: list[Any]
 ) -> None:
     process, url = start()
+    require_direct(process)
     address = urlsplit(url)
     assert address.hostname is not None
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)

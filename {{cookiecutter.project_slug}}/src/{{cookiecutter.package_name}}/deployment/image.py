@@ -21,6 +21,12 @@ from .settings import ROOT
 
 TARGETS = ("train", "serve", "spark")
 USUAL = TARGETS[:2]
+# What SageMaker runs on, from a machine of any kind.
+PLATFORM = {"DOCKER_DEFAULT_PLATFORM": "linux/amd64"}
+# Variables that Docker hands to a build, and leaves in no layer.
+PROXIES = [
+    name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") for name in (upper, upper.lower())
+]
 # What an image is made of; see .dockerignore.
 SOURCES = (
     ".dockerignore",
@@ -91,12 +97,13 @@ def build(target: str, arguments: Sequence[str] = (), *, named: bool = True) -> 
         identity = Path(folder, "identity")
         command = ["docker", "build", "--file", "container/Dockerfile", "--target", target]
         command += ["--tag", name] if named else []
-        # What SageMaker runs on, from a machine of any kind.
-        command += ["--platform", "linux/amd64", "--iidfile", str(identity), *given]
+        command += ["--iidfile", str(identity), *given]
         command += ["--build-arg", f"LOCK_SHA256={lock}", "--build-arg", f"GIT_COMMIT={commit()}"]
         command += [*shlex.split(os.environ.get("IMAGE_OPTIONS", "")), *arguments, "."]
+        command += [f"--build-arg={name}" for name in PROXIES if name in os.environ]
         # With attestations, it would be an index of images, which SageMaker does not take.
         environment = os.environ | {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "DOCKER_BUILDKIT": "1"}
+        environment |= PLATFORM
         done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
         if done.returncode:
             raise ProjectError(f"{name} is not built: mend what is said above")
@@ -116,9 +123,7 @@ def require_docker() -> None:
     try:
         done = subprocess.run(["docker", "version"], capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise ProjectError(
-            "there is no `docker` on the PATH: install Docker, or Podman with it"
-        ) from error
+        raise ProjectError("there is no `docker` on the PATH: install Docker") from error
     if done.returncode:
         raise ProjectError(f"Docker does not answer: {' '.join(done.stderr.split())}")
 

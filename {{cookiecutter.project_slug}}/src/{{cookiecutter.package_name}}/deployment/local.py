@@ -15,7 +15,7 @@ from ..config import WINDOWS
 from ..errors import ProjectError
 from .aws import Aws
 from .command_line import run, say
-from .image import Images, build, require_docker
+from .image import PLATFORM, Images, build, require_docker
 from .pipeline import require_sdk, upload
 from .registry import NOTHING_YET, put
 from .settings import ROOT, Settings, settings
@@ -123,6 +123,9 @@ def account(given: Settings) -> Iterator[Aws]:
         "AWS_DEFAULT_REGION": given.region,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        # No proxy stands between this machine and itself.
+        "NO_PROXY": host,
+        "no_proxy": host,
     }
     try:
         boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=given.bucket)
@@ -149,8 +152,7 @@ def containers(image: str) -> Iterator[Path]:
                 for each in _docker("ps", "--all", "--quiet", "--filter", label).split():
                     _docker("rm", "--force", each)
             # Files of a job belong to root.
-            mine = f"{os.getuid()}:{os.getgid()}" if hasattr(os, "getuid") else "0:0"
-            owner = ["chown", "--recursive", mine, "/work"]
+            owner = ["chown", "--recursive", "--reference=/work", "/work"]
             _docker("run", "--rm", "--volume", f"{folder}:/work", image, *owner)
             # It stays while another run is in it.
             _docker("network", "rm", NETWORK)
@@ -192,6 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.out.exists() and not (options.out / MADE).exists():
         raise ProjectError(f"{options.out}: is there, and not made here: give another --out")
     require_docker()
+    os.environ |= PLATFORM
     given = here()
     require_sdk(given.region)
     image = options.image or build("train")
