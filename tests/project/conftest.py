@@ -94,6 +94,15 @@ class Project:
         return done.returncode, done.stdout
 
 
+def described(url: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Hold a server against its OpenAPI description; what is found is kept in the folder."""
+    command = [str(Path(sys.executable).with_name("schemathesis")), "run", "--no-color"]
+    # A contract says more than a schema can: which texts are dates.
+    command += ["--exclude-checks", "positive_data_acceptance"]
+    command += ["--url", url, "--max-examples", "200", "--seed", "1", f"{url}/openapi.json"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+
 @pytest.fixture(scope="session")
 def user(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of somebody who has just sat down: an empty home, nothing activated."""

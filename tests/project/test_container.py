@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ import polars as pl
 import pytest
 
 from tests.project import engine, readme
-from tests.project.conftest import Project
+from tests.project.conftest import Project, described
 
 LIMIT = 350e6  # bytes that the serving image may add to its base
 # How the settings of pip that a build is given begin, and a line among its certificates.
@@ -384,23 +383,15 @@ def test_a_server_that_is_too_slow_is_stopped_at_the_limit(loaded: Project, tmp_
     assert re.search(r"error: the server is too slow: 2\d\d\.?\d? ms at the 99th perc.*", said)
 
 
-def described(project: Project, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Hold the server against its OpenAPI description; what is found is kept in a folder."""
-    command = [str(Path(sys.executable).with_name("schemathesis")), "run", "--no-color"]
-    # A contract says more than a schema can: which texts are dates.
-    command += ["--exclude-checks", "positive_data_acceptance"]
-    with served(project, *options) as (url, _):
-        command += ["--url", url, "--max-examples", "200", "--seed", "1", f"{url}/openapi.json"]
-        return subprocess.run(command, capture_output=True, text=True, cwd=folder)
-
-
 def test_the_server_answers_as_it_is_described(built: Project, tmp_path: Path) -> None:
-    done = described(built, tmp_path)
+    with served(built) as (url, _):
+        done = described(url, tmp_path)
     assert done.returncode == 0, done.stdout
 
 
 def test_a_server_that_answers_otherwise_is_found(built: Project, tmp_path: Path) -> None:
     source = changed(built, "formats.py", "RequestError(422,", "RequestError(418,", tmp_path)
-    done = described(built, tmp_path, *source)
+    with served(built, *source) as (url, _):
+        done = described(url, tmp_path)
     assert done.returncode == 1
     assert "418" in done.stdout

@@ -4,6 +4,8 @@ import itertools
 import json
 import re
 import shutil
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from tests.combinations import CHOICES
 from tests.conftest import bake_into
 from tests.project import engine, readme
-from tests.project.conftest import ANSWERS, Project
+from tests.project.conftest import ANSWERS, Project, described
 from tests.project.swap_surface import assert_only_the_surface_was_touched, swap
 from tests.project.test_readme import ELSEWHERE, assert_promises_kept
 
@@ -89,6 +91,26 @@ def test_requests_and_files_are_answered_as_the_task_wants(
         assert (scored["q0.5"] <= scored["q0.9"]).all()
         below = [(scored["arr_delay"] <= scored[name]).mean() for name in COLUMNS[task]]
         assert below == pytest.approx([0.5, 0.9], abs=0.03)
+
+
+def test_the_server_answers_as_it_is_described(
+    pair: tuple[str, Project], said: dict[str, str], tmp_path: Path
+) -> None:
+    project = pair[1]
+    assert "poe serve" in said
+    command = [str(project.root / ".venv/bin/serve"), "--port", "0"]
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        server = subprocess.Popen(command, cwd=project.root, env=project.environment, stderr=stream)
+    try:
+        while not (found := re.search(r"http://\S+", log.read_text())):
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.1)
+        done = described(found[0], tmp_path)
+    finally:
+        server.terminate()
+        server.wait(30)
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_quality_that_is_promised_is_reached(
