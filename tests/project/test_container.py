@@ -255,6 +255,8 @@ def test_two_hosts_with_spark_make_what_polars_makes(built: Project, tmp_path: P
             shutil.copytree(built.root / "data/sample", folder / "processing" / "source")
             in_parts(folder / "processing" / "source" / "flights.parquet")
             options = ["--name", name, "--hostname", name, "--network", network]
+            # Code that runs once is not worth a second compilation.
+            options += ["--env", "JDK_JAVA_OPTIONS=-XX:TieredStopAtLevel=1"]
             options += ["--env", "SPARK_WORKER_CORES=1", "--volume", f"{folder}:/opt/ml"]
             docker("run", "--detach", *options, image, "process-spark")
         for name in hosts:

@@ -25,8 +25,11 @@ PAIRS = list(itertools.product(CHOICES["task"], CHOICES["framework"]))[1:]
 SAME = "test_readme.py: it is the same for all"
 WHOLE = "poe test, below it, runs every tier"
 NOT_HERE = ELSEWHERE | {
+    "poe test-unit": WHOLE,
+    "poe test-module": WHOLE,
     "poe test-integration": WHOLE,
     "poe test-e2e": WHOLE,
+    "poe test-sagemaker": "the last test of each pair runs what differs; all of it: test_readme.py",
     "poe ui": SAME,
     "python3 bootstrap.py poetry install --with track": SAME,
     "poe full-data": SAME,
@@ -65,15 +68,13 @@ def said(
 
 
 def test_every_command_works_verbatim(said: dict[str, str]) -> None:
-    for task in ("check", "pipeline", "serve", "predict", "test-module", "test", "hooks"):
+    for task in ("check", "pipeline", "serve", "predict", "test", "hooks"):
         assert re.search(rf"^poe {task}\b", "\n".join(said), re.MULTILINE)
 
 
-def test_jobs_pipeline_and_spark_run_as_on_sagemaker(said: dict[str, str]) -> None:
+def test_what_is_skipped_is_told(said: dict[str, str]) -> None:
     assert re.search(r"\d skipped: no SageMaker SDK: python3 bootstrap\.py", said["poe test"])
     assert "no checkpoints" not in said["poe test"]
-    assert re.search(r"\d passed", said["poe test-sagemaker"])
-    assert "skipped" not in said["poe test-sagemaker"] or not engine.answers()
 
 
 def test_requests_and_files_are_answered_as_the_task_wants(
@@ -149,3 +150,26 @@ def test_another_problem_takes_the_place_of_the_example(
     swapped.does("poe predict data/raw/records.parquet scored.csv")
     scored = pl.read_csv(swapped.root / "scored.csv")
     assert scored.select(pl.corr("mean", "progression")).item() ** 2 > 0.25
+
+
+def test_the_pipeline_of_sagemaker_makes_the_model_that_is_made_here(
+    pair: tuple[str, Project], said: dict[str, str]
+) -> None:
+    project = pair[1]
+    assert "poe pipeline" in said
+    project.does("python3 bootstrap.py poetry install --with sagemaker")
+    files = "tests/e2e/test_sagemaker_local.py tests/integration/test_sagemaker.py"
+    told = project.does(f"pytest {files} -k 'whole_pipeline or looked_at'")
+    assert re.search(r"\b2 passed", told) or not engine.answers()
+
+
+# Of preprocessing, the framework changes nothing.
+@pytest.mark.parametrize("pair", PAIRS[1:2], indirect=True, ids="-".join)
+def test_spark_makes_the_windows_of_the_other_task(
+    pair: tuple[str, Project], said: dict[str, str]
+) -> None:
+    project = pair[1]
+    assert "poe pipeline" in said
+    project.does("python3 bootstrap.py poetry install --with spark")
+    told = project.does("pytest tests/integration/test_spark.py -k every_column")
+    assert re.search(r"\b2 passed", told)
