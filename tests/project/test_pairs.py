@@ -94,11 +94,9 @@ def test_requests_and_files_are_answered_as_the_task_wants(
         assert below == pytest.approx([0.5, 0.9], abs=0.03)
 
 
-def test_the_server_answers_as_it_is_described(
-    pair: tuple[str, Project], said: dict[str, str], tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("said")
+def test_the_server_answers_as_it_is_described(pair: tuple[str, Project], tmp_path: Path) -> None:
     project = pair[1]
-    assert "poe serve" in said
     command = [str(project.root / ".venv/bin/serve"), "--port", "0"]
     log = tmp_path / "log"
     with log.open("wb") as stream:
@@ -152,11 +150,11 @@ def test_another_problem_takes_the_place_of_the_example(
     assert scored.select(pl.corr("mean", "progression")).item() ** 2 > 0.25
 
 
+@pytest.mark.usefixtures("said")
 def test_the_pipeline_of_sagemaker_makes_the_model_that_is_made_here(
-    pair: tuple[str, Project], said: dict[str, str]
+    pair: tuple[str, Project],
 ) -> None:
     project = pair[1]
-    assert "poe pipeline" in said
     project.does("python3 bootstrap.py poetry install --with sagemaker")
     files = "tests/e2e/test_sagemaker_local.py tests/integration/test_sagemaker.py"
     told = project.does(f"pytest {files} -k 'whole_pipeline or looked_at'")
@@ -165,11 +163,8 @@ def test_the_pipeline_of_sagemaker_makes_the_model_that_is_made_here(
 
 # Of preprocessing, the framework changes nothing.
 @pytest.mark.parametrize("pair", PAIRS[1:2], indirect=True, ids="-".join)
-def test_spark_makes_the_windows_of_the_other_task(
-    pair: tuple[str, Project], said: dict[str, str]
-) -> None:
+def test_spark_makes_the_windows_of_the_other_task(pair: tuple[str, Project]) -> None:
     project = pair[1]
-    assert "poe pipeline" in said
     project.does("python3 bootstrap.py poetry install --with spark")
     told = project.does("pytest tests/integration/test_spark.py -k every_column")
     assert re.search(r"\b2 passed", told)
