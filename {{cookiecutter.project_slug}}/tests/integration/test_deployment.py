@@ -51,6 +51,13 @@ def refused(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "so it is"}}, "Call")
 
 
+@functools.cache
+def moto(service: str) -> Any:
+    """A client of AWS as moto plays it."""
+    keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "testing")
+    return boto3.client(service, region_name=REGION, **keys)
+
+
 LONGEST = 63  # of a name of SageMaker
 
 
@@ -59,7 +66,7 @@ class Client:
 
     def __init__(self, service: str, faults: Callable[[str], None]) -> None:
         self._service = service
-        self._client = boto3.client(service, region_name=REGION)
+        self._client = moto(service)
         self._faults = faults
 
     def __getattr__(self, name: str) -> Any:
@@ -139,7 +146,7 @@ def account() -> Iterator[Aws]:
     """An account with nothing but a bucket in it."""
     CALLS.clear()
     with mock_aws():
-        boto3.client("s3", region_name=REGION).create_bucket(
+        moto("s3").create_bucket(
             Bucket=BUCKET,
             CreateBucketConfiguration={"LocationConstraint": REGION},
         )
@@ -149,8 +156,6 @@ def account() -> Iterator[Aws]:
 @pytest.fixture
 def _clients(monkeypatch: pytest.MonkeyPatch, faults: list[Callable[[str], None]]) -> None:
     """Clients that fail when they are told to, and waiting that takes no time."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     clients = functools.cache(lambda service: Client(service, lambda at: faults[0](at)))
     monkeypatch.setattr(Aws, "_client", lambda _, service: clients(service))
@@ -279,7 +284,7 @@ def test_versions_are_brought_out_step_by_step_and_back(aws: Aws, made: tuple[Pa
 
 def alarms_there() -> set[str]:
     """The alarms of the account."""
-    found = boto3.client("cloudwatch", region_name=REGION).describe_alarms()
+    found = moto("cloudwatch").describe_alarms()
     return {each["AlarmName"] for each in found["MetricAlarms"]}
 
 
@@ -401,7 +406,7 @@ def test_nothing_is_paid_for_after_a_delete(aws: Aws, made: tuple[Path, Path]) -
     endpoint.deploy(aws)
     for _ in range(2):
         endpoint.delete(aws)
-    assert boto3.client("sagemaker", region_name=REGION).list_endpoints()["Endpoints"] == []
+    assert moto("sagemaker").list_endpoints()["Endpoints"] == []
     assert alarms_there() == set()
     assert len(registry.versions(aws)) == 1
 
@@ -440,7 +445,7 @@ def stored(aws: Aws, made: tuple[Path, Path]) -> None:
     """A version, and a file to score."""
     first(aws, made)
     key = f"{NAME}/transform/in.csv"
-    boto3.client("s3", region_name=REGION).put_object(Bucket=BUCKET, Key=key, Body=b"1")
+    moto("s3").put_object(Bucket=BUCKET, Key=key, Body=b"1")
 
 
 def scored(aws: Aws) -> None:
@@ -506,7 +511,7 @@ def test_whatever_fails_at_any_change_a_second_run_completes(
 def everything(aws: Aws) -> dict[str, Any]:
     """What there is in the account."""
     sagemaker = sagemaker_backends[ACCOUNT][REGION]
-    listed = boto3.client("s3", region_name=REGION).list_objects_v2(Bucket=BUCKET)
+    listed = moto("s3").list_objects_v2(Bucket=BUCKET)
     return {
         "serving": endpoint.variants(aws) if sagemaker.endpoints else {},
         "configurations": len(sagemaker.endpoint_configs),
@@ -724,12 +729,12 @@ def test_what_is_named_here_is_short_enough_for_sagemaker(made: tuple[Path, Path
             register(long, made, commit)
         endpoint.deploy(long, {1: 9, 2: 1})
         key = f"{'n' * 48}/transform/1"
-        boto3.client("s3", region_name=REGION).put_object(Bucket=BUCKET, Key=key, Body=b"1")
+        moto("s3").put_object(Bucket=BUCKET, Key=key, Body=b"1")
         endpoint.transform(long, 1, f"s3://{BUCKET}/{key}", f"s3://{BUCKET}/{key}")
 
 
 def test_machines_are_of_a_kind_that_sagemaker_knows() -> None:
-    shapes = boto3.client("sagemaker", region_name=REGION).meta.service_model
+    shapes = moto("sagemaker").meta.service_model
     found = settings(GIVEN)
     for machine, shape in (
         (found.jobs.type, "ProcessingInstanceType"),
