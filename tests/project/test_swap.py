@@ -23,7 +23,8 @@ def test_only_the_swap_surface_was_touched(swapped: Project) -> None:
 
 def test_the_whole_project_is_green_again(swapped: Project) -> None:
     swapped.does("poe pipeline")
-    swapped.does("poe lint && poe types && poe test")
+    # Spark is installed here; containers of another problem: test_pairs.py.
+    swapped.does("poe lint && poe types && poe test", DOCKER_HOST="unix:///nowhere")
     measured = json.loads((swapped.root / "reports" / "metrics.json").read_text())
     assert measured["test"]["roc_auc"] > 0.95
 
