@@ -18,6 +18,8 @@ from cookiecutter.main import cookiecutter
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from tests.project import engine
+
 TEMPLATE = Path(__file__).parents[1]
 CLONES = tempfile.TemporaryDirectory()
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -157,6 +159,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Fail a skipped file where CI is set."""
     return _no_skip((yield))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the image that others were built on, once all workers are done."""
+    if not hasattr(session.config, "workerinput"):
+        engine.remove_base()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

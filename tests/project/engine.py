@@ -32,6 +32,12 @@ def require() -> None:
         raise NoEngineError(NONE)
 
 
+def remove_base() -> None:
+    """Remove the image that `options` has made, if it has."""
+    if answers():
+        subprocess.run(["docker", "rmi", BASE], capture_output=True)
+
+
 def options(shared: Path) -> str:
     """Return what builds an image of a project on this machine, for the variable IMAGE_OPTIONS.
 

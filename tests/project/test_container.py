@@ -246,6 +246,7 @@ def test_two_hosts_with_spark_make_what_polars_makes(built: Project, tmp_path: P
     built.does("poe image spark")
     image, hosts = f"{built.root.name}-spark", ["algo-1", "algo-2"]
     network = docker("network", "create", f"ml-ready-spark-{os.getpid()}")
+    started = []
     try:
         for name in hosts:
             folder = tmp_path / name
@@ -254,13 +255,13 @@ def test_two_hosts_with_spark_make_what_polars_makes(built: Project, tmp_path: P
             (folder / "config" / "resourceconfig.json").write_text(resources)
             shutil.copytree(built.root / "data/sample", folder / "processing" / "source")
             in_parts(folder / "processing" / "source" / "flights.parquet")
-            options = ["--name", name, "--hostname", name, "--network", network]
+            options = ["--hostname", name, "--network", network, "--network-alias", name]
             # Code that runs once is not worth a second compilation.
             options += ["--env", "JDK_JAVA_OPTIONS=-XX:TieredStopAtLevel=1"]
             options += ["--env", "SPARK_WORKER_CORES=1", "--volume", f"{folder}:/opt/ml"]
-            docker("run", "--detach", *options, image, "process-spark")
-        for name in hosts:
-            assert docker("wait", name) == "0", docker("logs", name)
+            started.append(docker("run", "--detach", *options, image, "process-spark"))
+        for container in started:
+            assert docker("wait", container) == "0", docker("logs", container)
         for window in ("train", "validation", "test"):
             found = [tmp_path / name / "processing/data/processed" / window for name in hosts]
             # What a host writes stays on it.
@@ -268,7 +269,8 @@ def test_two_hosts_with_spark_make_what_polars_makes(built: Project, tmp_path: P
             expected = pl.read_parquet(built.root / "data/processed" / window)
             assert pl.concat(parts).sort(pl.all()).equals(expected.sort(pl.all()))
     finally:
-        docker("rm", "--force", *hosts)
+        if started:
+            docker("rm", "--force", *started)
         docker("network", "rm", network)
         docker("rmi", "--force", image)
 
