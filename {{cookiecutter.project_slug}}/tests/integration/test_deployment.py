@@ -4,6 +4,7 @@ import fnmatch
 import functools
 import itertools
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from {{ cookiecutter.package_name }}.deployment import aws as module
 from {{ cookiecutter.package_name }}.deployment import (
     command_line,
     endpoint,
+    image,
     local,
     pipeline,
     registry,
@@ -1108,3 +1110,58 @@ def test_a_run_that_is_under_way_is_waited_for_unless_it_is_of_another_pipeline(
 def test_images_of_a_pipeline_are_named_by_digest() -> None:
     with pytest.raises(ProjectError, match="train:latest: expected an image by digest"):
         pipeline.main(["deploy", "train:latest", IMAGE, *TYPED])
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a `docker` that builds nothing writes down what it is asked."""
+    (tmp_path / "bin").mkdir()
+    log, script = tmp_path / "log", tmp_path / "bin" / "docker"
+    script.write_text(
+        "#!/bin/sh\n"
+        f'echo "$DOCKER_DEFAULT_PLATFORM $*" >> {log}\n'
+        '[ "$1" != "$REFUSED" ] || { echo "so it is" >&2; exit 1; }\n'
+        'while [ $# -gt 0 ]; do [ "$1" != --iidfile ] || echo sha256:1 > "$2"; shift; done\n',
+        encoding="utf-8",
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(script.parent), prepend=os.pathsep)
+    return log
+
+
+def test_an_image_is_built_for_sagemaker_with_what_this_machine_needs(
+    docker: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IMAGE_OPTIONS", "--network host")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example")
+    monkeypatch.setattr("sys.argv", ["image", "train", "--label", "of=a-test"])
+    image.main()
+    (built,) = (line for line in docker.read_text("utf-8").splitlines() if " build " in line)
+    assert built.startswith("linux/amd64 build --file container/Dockerfile --target train ")
+    assert built.endswith(" --build-arg=HTTPS_PROXY --network host --label of=a-test .")
+    assert "--secret id=pip,src=" in built
+    assert "proxy.example" not in built
+    assert capsys.readouterr().out.endswith("-train is sha256:1\n")
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [("version", "^Docker does not answer: so it is$"), ("build", "serve is not built: mend what")],
+)
+def test_an_image_that_cannot_be_built_is_told(
+    docker: Path, monkeypatch: pytest.MonkeyPatch, refused: str, said: str
+) -> None:
+    monkeypatch.setenv("REFUSED", refused)
+    with pytest.raises(ProjectError, match=said):
+        image.build("serve")
+
+
+def test_without_docker_the_commit_of_an_image_is_the_one_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = image.commit() or "none"
+    monkeypatch.setattr(image, "commit", lambda: here)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert image.revision("model@sha256:1") == here
+    with pytest.raises(ProjectError, match="there is no `docker` on the PATH: install Docker"):
+        image.build("serve")

@@ -99,7 +99,7 @@ def repository(
     shutil.copytree(paths().root / "conf", root / "conf")
     data = config.data
     for name in [data.table, *(join.table for join in data.joins)]:
-        rows = read(paths().root / config.source / name)
+        rows = typed(read(paths().root / config.source / name))
         rows = by(rows) if name == data.table else rows
         path = (root / "source" / name).with_suffix(suffix)
         if suffix == ".csv":
@@ -115,6 +115,18 @@ def repository(
     )
     first = Path(data.table).with_suffix(suffix)
     return Paths(root), ["source=source", f"data.table={first}", f"data.joins=[{joins}]"]
+
+
+def typed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give a table, which may have been text in CSV, the types of the contract."""
+    types = {column.name: column.polars_type for column in COLUMNS}
+    return rows.with_columns(
+        pl.col(name).str.to_datetime()
+        if types[name] == pl.Datetime
+        else pl.col(name).cast(types[name])
+        for name, found in rows.schema.items()
+        if found == pl.String and name in types
+    )
 
 
 def table(where: Paths, overrides: list[str]) -> Path:

@@ -99,8 +99,8 @@ def build(target: str, arguments: Sequence[str] = (), *, named: bool = True) -> 
         command += ["--tag", name] if named else []
         command += ["--iidfile", str(identity), *given]
         command += ["--build-arg", f"LOCK_SHA256={lock}", "--build-arg", f"GIT_COMMIT={commit()}"]
-        command += [*shlex.split(os.environ.get("IMAGE_OPTIONS", "")), *arguments, "."]
         command += [f"--build-arg={name}" for name in PROXIES if name in os.environ]
+        command += [*shlex.split(os.environ.get("IMAGE_OPTIONS", "")), *arguments, "."]
         # With attestations, it would be an index of images, which SageMaker does not take.
         environment = os.environ | {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "DOCKER_BUILDKIT": "1"}
         environment |= PLATFORM
