@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -1133,27 +1133,34 @@ def test_an_image_is_built_for_sagemaker_with_what_this_machine_needs(
     docker: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("IMAGE_OPTIONS", "--network host")
+    # Nobody asks the package index by that proxy.
+    monkeypatch.setattr(image, "secrets", lambda: nullcontext([]))
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example")
     monkeypatch.setattr("sys.argv", ["image", "train", "--label", "of=a-test"])
     image.main()
     (built,) = (line for line in docker.read_text("utf-8").splitlines() if " build " in line)
     assert built.startswith("linux/amd64 build --file container/Dockerfile --target train ")
     assert built.endswith(" --build-arg=HTTPS_PROXY --network host --label of=a-test .")
-    assert "--secret id=pip,src=" in built
     assert "proxy.example" not in built
     assert capsys.readouterr().out.endswith("-train is sha256:1\n")
 
 
-@pytest.mark.parametrize(
-    ("refused", "said"),
-    [("version", "^Docker does not answer: so it is$"), ("build", "serve is not built: mend what")],
-)
-def test_an_image_that_cannot_be_built_is_told(
-    docker: Path, monkeypatch: pytest.MonkeyPatch, refused: str, said: str
+def test_an_engine_that_does_not_answer_is_told(
+    docker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REFUSED", refused)
-    with pytest.raises(ProjectError, match=said):
+    monkeypatch.setenv("REFUSED", "version")
+    with pytest.raises(ProjectError, match="^Docker does not answer: so it is$"):
         image.build("serve")
+    assert " build " not in docker.read_text("utf-8")
+
+
+def test_a_build_gets_the_package_index_as_a_secret_and_is_told_when_it_fails(
+    docker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFUSED", "build")
+    with pytest.raises(ProjectError, match="serve is not built: mend what is said above"):
+        image.build("serve")
+    assert " --secret id=pip,src=" in docker.read_text("utf-8")
 
 
 def test_without_docker_the_commit_of_an_image_is_the_one_here(
