@@ -289,8 +289,8 @@ def test_a_training_that_was_cut_off_goes_on_and_ends_as_it_would_have(
     checkpoints = base / "checkpoints"
     checkpoints.mkdir()
     expected, _ = finish(base)
-    if not any(checkpoints.glob("*.checkpoint")):
-        pytest.skip("This model keeps no checkpoints: what cuts it off has it begin anew")
+    # Those that are shipped keep some, see tests/module/test_training.py; another one may keep none.
+    keeps = any(checkpoints.glob("*.checkpoint"))
     for folder in (base / "model", checkpoints):
         shutil.rmtree(folder)
     checkpoints.mkdir()
@@ -299,16 +299,18 @@ def test_a_training_that_was_cut_off_goes_on_and_ends_as_it_would_have(
     assert process.stderr is not None
     while b"training on" not in process.stderr.readline():
         assert process.poll() is None
-    while not any(checkpoints.glob("*.checkpoint")):
+    while keeps and not any(checkpoints.glob("*.checkpoint")):
         assert process.poll() is None, "it has ended without a checkpoint"
         time.sleep(0.002)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM" in (base / "output" / "failure").read_text(encoding="utf-8")
-    assert not (base / "model").exists()
+    # The moment at which one without is stopped can be its last.
+    if keeps or process.returncode:
+        assert process.returncode == 128 + signal.SIGTERM
+        assert "stopped by SIGTERM" in (base / "output" / "failure").read_text(encoding="utf-8")
+        assert not (base / "model").exists()
     model, said = finish(base)
-    assert f"Going on from {checkpoints}" in said
+    assert (f"Going on from {checkpoints}" in said) == keeps
     assert model == expected
 
 

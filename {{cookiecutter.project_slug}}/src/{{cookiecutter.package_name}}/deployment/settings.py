@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[3]
 Text = Annotated[str, Field(min_length=1)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Role = Annotated[str, Field(pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/\S+)?$")]
+Machine = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 Minutes = Annotated[int, Field(ge=1, le=24 * 60)]
 
 
@@ -44,7 +45,7 @@ class Roles(Section):
 class Jobs(Section):
     """What the jobs of the pipeline run on."""
 
-    type: Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+    type: Machine
     process_hosts: Annotated[int, Field(ge=1, le=100)]
     train_on_spot: bool
     volume_gb: Annotated[int, Field(ge=1, le=16_384)]
@@ -62,7 +63,7 @@ class Serverless(Section):
 class Variant(Section):
     """What a version of the model runs on."""
 
-    type: Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+    type: Machine
     count: Annotated[int, Field(ge=1)]
     serverless: Serverless | None
 
@@ -70,7 +71,7 @@ class Variant(Section):
 class Transform(Section):
     """What a batch transform runs on."""
 
-    type: Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+    type: Machine
     count: Annotated[int, Field(ge=1)]
 
 
