@@ -289,7 +289,7 @@ def test_a_training_that_was_cut_off_goes_on_and_ends_as_it_would_have(
     checkpoints = base / "checkpoints"
     checkpoints.mkdir()
     expected, _ = finish(base)
-    # Those that are shipped keep some, see tests/module/test_training.py; another one may keep none.
+    # Those that are shipped keep some, see tests/module/test_training.py; another may keep none.
     keeps = any(checkpoints.glob("*.checkpoint"))
     for folder in (base / "model", checkpoints):
         shutil.rmtree(folder)
