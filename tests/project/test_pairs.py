@@ -167,3 +167,9 @@ def test_spark_makes_the_windows_of_the_other_task(pair: tuple[str, Project]) ->
     project.does("python3 bootstrap.py poetry install --with spark")
     told = project.does("pytest tests/integration/test_spark.py -k every_column")
     assert re.search(r"\b2 passed", told)
+    # As docs/sagemaker.md says.
+    project.does("process-spark")
+    assert not (project.root / "data/raw/records.parquet").exists()
+    project.does("poe pipeline")
+    assert (project.root / "data/raw/records.parquet").exists()
+    assert "up to date" in project.does("dvc status")

@@ -343,6 +343,7 @@ def test_a_version_in_the_shadow_gets_a_copy_of_the_requests(
         ({1: 1, 2: 1, 3: 1}, None, "region=eu-central-1", "3 versions: expected one, or two"),
         ({1: 1, 2: 1}, 3, "region=eu-central-1", "--shadow 3: expected one version beside it"),
         ({1: 1}, 2, SERVERLESS, "a serverless endpoint has one version"),
+        ({1: 1}, 1, "region=eu-central-1", "--shadow 1: it serves already"),
         ({1: 1, 2: 1}, None, SERVERLESS, "a serverless endpoint has one version"),
     ],
 )
@@ -633,6 +634,24 @@ def test_an_endpoint_is_made_weighed_and_deleted_by_command(
     endpoint.main(["delete", *TYPED])
     with pytest.raises(ProjectError, match="no such endpoint"):
         endpoint.main(["status", *TYPED])
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        (["newest"], "newest: expected VERSION=SHARE, such as 3=90"),
+        (["3=most"], "3=most: expected VERSION=SHARE, such as 3=90"),
+        (["3=90", "3=10"], "a version is given twice"),
+        (["3=0", "4=0"], "no version gets a request"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(
+    aws: Aws, split: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises((ProjectError, SystemExit)) as caught:
+        endpoint.main(["deploy", *split, *TYPED])
+    assert said in f"{caught.value} {capsys.readouterr().err}"
+    assert CALLS == []
 
 
 def test_a_csv_file_is_scored_by_command(aws: Aws, made: tuple[Path, Path]) -> None:

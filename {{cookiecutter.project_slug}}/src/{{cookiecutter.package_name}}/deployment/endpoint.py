@@ -1,9 +1,10 @@
 """The endpoint: approved versions of the model, brought out step by step, and back at once."""
 
+import argparse
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import ProjectError
@@ -171,6 +172,8 @@ def require_together(aws: Aws, shares: Mapping[int, int], shadow: int | None) ->
     """
     if len(shares) > len(VARIANTS):
         raise ProjectError(f"{len(shares)} versions: expected one, or two to compare")
+    if shadow in shares:
+        raise ProjectError(f"--shadow {shadow}: it serves already, expected another version")
     if shadow and len(shares) > 1:
         raise ProjectError(f"--shadow {shadow}: expected one version beside it, got {len(shares)}")
     if aws.settings.variant.serverless and (shadow or len(shares) > 1):
@@ -592,9 +595,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse(arguments)
     aws = Aws.of(options)
     if options.command == "deploy":
-        deploy(aws, dict(options.split), options.shadow)
+        deploy(aws, _shares(options.split), options.shadow)
     elif options.command == "weights":
-        weigh(aws, dict(options.split))
+        weigh(aws, _shares(options.split))
     elif options.command == "rollback":
         rollback(aws)
     elif options.command == "status":
@@ -607,8 +610,21 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _share(text: str) -> tuple[int, int]:
-    number, _, share = text.partition("=")
+    number, equals, share = text.partition("=")
+    if not number.isdecimal() or not (share.isdecimal() or not equals):
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected VERSION=SHARE, such as 3=90, or VERSION"
+        )
     return int(number), int(share or 1)
+
+
+def _shares(given: Sequence[tuple[int, int]]) -> dict[int, int]:
+    shares = dict(given)
+    if len(shares) < len(given):
+        raise ProjectError("a version is given twice: give each of them one share")
+    if given and not any(shares.values()):
+        raise ProjectError("no version gets a request: give one of them a share above 0")
+    return shares
 
 
 if __name__ == "__main__":
