@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.project import engine
 
 TEMPLATE = Path(__file__).parents[1]
 CLONES = tempfile.TemporaryDirectory()
+NAMED = pytest.StashKey[bool]()
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
@@ -161,9 +163,15 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return _no_skip((yield))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name this run, unless it is a worker of another one or a test of it has started this one."""
+    config.stash[NAMED] = engine.RUN not in os.environ
+    os.environ.setdefault(engine.RUN, uuid.uuid4().hex)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Remove the image that others were built on, once all workers are done."""
-    if not hasattr(session.config, "workerinput"):
+    if session.config.stash[NAMED]:
         engine.remove_base()
 
 

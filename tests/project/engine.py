@@ -1,5 +1,6 @@
 """A container engine, and an image to build on where no registry of images is in reach."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +9,9 @@ import filelock
 
 from tests.project import debian
 
-BASE = "ml-ready-base"
+RUN = "ML_READY_TEST_RUN"
+"""The variable that names a run of the tests, for its workers and for the runs that tests start."""
+
 NONE = (
     "no container engine answers: install and start Docker, or let .ci/run do it "
     "(as root, with Debian's docker.io)"
@@ -32,10 +35,15 @@ def require() -> None:
         raise NoEngineError(NONE)
 
 
+def base() -> str:
+    """Return the name of the image that this run builds on."""
+    return f"ml-ready-base-{os.environ[RUN]}"
+
+
 def remove_base() -> None:
     """Remove the image that `options` has made, if it has."""
     if answers():
-        subprocess.run(["docker", "rmi", BASE], capture_output=True)
+        subprocess.run(["docker", "rmi", base()], capture_output=True)
 
 
 def options(shared: Path) -> str:
@@ -52,8 +60,8 @@ def options(shared: Path) -> str:
     except debian.NoDebianError:
         return ""  # A machine on which people work reaches the registry of images.
     with filelock.FileLock(shared / "base-image"):
-        if not subprocess.check_output(["docker", "images", "--quiet", BASE]):
+        if not subprocess.check_output(["docker", "images", "--quiet", base()]):
             packed = ["tar", "--directory", str(root), "--create", "--exclude=./tmp/*", "."]
             with subprocess.Popen(packed, stdout=subprocess.PIPE) as tar:
-                subprocess.run(["docker", "import", "-", BASE], stdin=tar.stdout, check=True)
-    return f"--network host --build-arg BASE_IMAGE={BASE}"
+                subprocess.run(["docker", "import", "-", base()], stdin=tar.stdout, check=True)
+    return f"--network host --build-arg BASE_IMAGE={base()}"

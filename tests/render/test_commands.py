@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import TEMPLATE
+from tests.project import engine
 
 
 def test_make_lists_every_target() -> None:
@@ -87,6 +88,22 @@ def test_git_finds_the_tools_of_the_environment_that_is_not_activated(
     assert "its own ruff: check --fix --force-exclude " in done.stdout, done.stdout
 
 
+def run_in(
+    folder: Path, environment: dict[str, str], *options: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the tests of a folder under our conftest.py."""
+    shutil.copy(TEMPLATE / "tests" / "conftest.py", folder)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    ours = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(TEMPLATE)}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
+        cwd=folder,
+        env=environment | ours,
+        capture_output=True,
+        text=True,
+    )
+
+
 def test_a_skip_is_a_failure_in_ci_only(tmp_path: Path) -> None:
     skip = "pytest.skip('no engine'"
     (tmp_path / "test_call.py").write_text(f"import pytest\n\ndef test_x():\n    {skip})\n")
@@ -94,24 +111,27 @@ def test_a_skip_is_a_failure_in_ci_only(tmp_path: Path) -> None:
     (tmp_path / "test_mark.py").write_text(
         "import pytest\n\n@pytest.mark.skip(reason='no engine')\ndef test_x():\n    assert 0\n"
     )
-    shutil.copy(TEMPLATE / "tests" / "conftest.py", tmp_path)
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
     closing = {}
     for ci in ("", "true"):
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-p",
-                "no:cacheprovider",
-                "--continue-on-collection-errors",
-            ],
-            cwd=tmp_path,
-            env=os.environ | {"CI": ci, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-            capture_output=True,
-            text=True,
-        )
+        done = run_in(tmp_path, os.environ | {"CI": ci}, "--continue-on-collection-errors")
         closing[ci] = done.returncode, done.stdout.splitlines()[-1].split(" in ")[0].strip("= ")
         assert ci == "" or done.stdout.count("Skipped, which CI does not allow: ") >= 3, done.stdout
     assert closing == {"": (0, "3 skipped"), "true": (1, "1 failed, 2 errors")}
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_image_that_others_are_built_on_goes_with_the_run_that_made_it(
+    inside: bool, tmp_path: Path
+) -> None:
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text('#!/bin/sh\necho "$*" >> "$0.log"\n')
+    docker.chmod(0o755)
+    (tmp_path / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
+    environment = os.environ | {"PATH": f"{docker.parent}:{os.environ['PATH']}"}
+    if not inside:
+        del environment[engine.RUN]
+    done = run_in(tmp_path, environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = docker.with_name("docker.log")
+    assert ("rmi ml-ready-base-" in log.read_text() if log.exists() else False) is not inside
