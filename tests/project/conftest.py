@@ -103,6 +103,12 @@ def described(url: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=folder)
 
 
+def shared(factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of all processes that run the tests."""
+    own = factory.getbasetemp()
+    return own.parent if "popen" in own.name else own
+
+
 @pytest.fixture(scope="session")
 def user(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of somebody who has just sat down: an empty home, nothing activated."""
@@ -112,9 +118,8 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     path = [entry for entry in kept["PATH"].split(os.pathsep) if entry not in ours]
     for name in ("home", "tmp"):
         (folder / name).mkdir()
-    shared = tmp_path_factory.getbasetemp()
     with contextlib.suppress(engine.NoEngineError):
-        kept["IMAGE_OPTIONS"] = engine.options(shared.parent if "popen" in shared.name else shared)
+        kept["IMAGE_OPTIONS"] = engine.options(shared(tmp_path_factory))
     return kept | {
         "PATH": os.pathsep.join(path),
         "HOME": str(folder / "home"),
@@ -135,15 +140,13 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def turn(tmp_path_factory: pytest.TempPathFactory) -> filelock.BaseFileLock:
     """Whose turn it is to use the ports of the README, among the processes that run the tests."""
-    base = tmp_path_factory.getbasetemp()
-    return filelock.FileLock((base.parent if "popen" in base.name else base) / "turn")
+    return filelock.FileLock(shared(tmp_path_factory) / "turn")
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> filelock.BaseFileLock:
     """Whose turn it is to give images the names of the project, which copies of it share."""
-    base = tmp_path_factory.getbasetemp()
-    return filelock.FileLock((base.parent if "popen" in base.name else base) / "images")
+    return filelock.FileLock(shared(tmp_path_factory) / "images")
 
 
 @pytest.fixture(scope="session")

@@ -64,4 +64,7 @@ def options(shared: Path) -> str:
             packed = ["tar", "--directory", str(root), "--create", "--exclude=./tmp/*", "."]
             with subprocess.Popen(packed, stdout=subprocess.PIPE) as tar:
                 subprocess.run(["docker", "import", "-", base()], stdin=tar.stdout, check=True)
+            if tar.returncode:
+                remove_base()  # it holds a part alone
+                raise subprocess.CalledProcessError(tar.returncode, packed)
     return f"--network host --build-arg BASE_IMAGE={base()}"

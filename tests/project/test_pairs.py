@@ -157,7 +157,9 @@ def test_the_pipeline_of_sagemaker_makes_the_model_that_is_made_here(
     project.does("python3 bootstrap.py poetry install --with sagemaker")
     files = "tests/e2e/test_sagemaker_local.py tests/integration/test_sagemaker.py"
     told = project.does(f"pytest {files} -k 'whole_pipeline or looked_at'")
-    assert re.search(r"\b2 passed", told) or not engine.answers()
+    if not engine.answers():
+        pytest.skip(engine.NONE)
+    assert re.search(r"\b2 passed", told)
 
 
 # Of preprocessing, the framework changes nothing.

@@ -63,7 +63,9 @@ def test_every_command_works_verbatim(said: dict[str, str]) -> None:
 
 def test_jobs_pipeline_and_spark_run_as_on_sagemaker(said: dict[str, str]) -> None:
     assert re.search(r"\d passed", said["poe test-sagemaker"])
-    assert "skipped" not in said["poe test-sagemaker"] or not engine.answers()
+    if not engine.answers():
+        pytest.skip(engine.NONE)
+    assert "skipped" not in said["poe test-sagemaker"]
 
 
 def test_bootstrap_has_nothing_to_do_a_second_time(said: dict[str, str]) -> None:

@@ -4,12 +4,13 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
+import time
 import venv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,18 @@ ELSEWHERE = {
     "poe endpoint deploy 3=90 4=10": VERSIONS,
     "poe endpoint weights 3=50 4=50": VERSIONS,
     "poe endpoint deploy 3 --shadow 4": VERSIONS,
+    f'poe pipeline-deploy "$TRAIN" "$SERVE" --spark "$(digest "$REGISTRY/{SLUG}-spark")"': (
+        "the project's tests/integration/test_sagemaker.py"
+    ),
+    "poe pipeline-run data/sample ProcessHosts=2": (
+        "the project's tests/integration/test_deployment.py gives a parameter"
+    ),
 }
 TRANSFORM = f"s3://{BUCKET}/{SLUG}/transform"
 FILLED_IN = {
+    "aws s3 cp FOLDER/index.html report.html": (
+        "aws s3 cp $(poe registry list | awk '{ print $NF }')/index.html report.html"
+    ),
     "poe registry promote VERSION": "poe registry promote 1",
     "poe endpoint transform s3://…/records.jsonl s3://…/predictions": (
         f"aws s3 cp data/records.jsonl {TRANSFORM}/records.jsonl && "
@@ -63,16 +73,20 @@ def free_port() -> int:
         return int(opened.getsockname()[1])
 
 
-def started(command: list[str], address: str, log: Path) -> subprocess.Popen[bytes]:
-    """Start a server, and wait until it answers."""
+@contextmanager
+def running(command: list[str], address: str, log: Path) -> Iterator[None]:
+    """Run a server that answers, until the block ends."""
     with log.open("wb") as stream:
         server = subprocess.Popen(command, stdout=stream, stderr=stream)
-    for _ in range(300):
-        if readme.answers(address):
-            return server
-        assert server.poll() is None, log.read_text()
-        signal.sigtimedwait([], 0.1)
-    raise AssertionError(log.read_text())
+    try:
+        end = time.monotonic() + 30
+        while not readme.answers(address):
+            assert server.poll() is None and time.monotonic() < end, log.read_text()
+            time.sleep(0.1)
+        yield
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -96,25 +110,19 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         f"http: {{addr: '127.0.0.1:{images}'}}\n"
     )
     moto = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(cloud)]
-    servers = [
-        started(moto, f"http://127.0.0.1:{cloud}/moto-api/", folder / "moto.log"),
-        started(
-            ["docker-registry", "serve", str(settings)],
-            f"http://127.0.0.1:{images}/v2/",
-            folder / "registry.log",
-        ),
-    ]
-    yield {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{cloud}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-west-2",
-        "REGISTRY_HERE": f"127.0.0.1:{images}",
-        "PATH": f"{folder / 'aws/bin'}",
-    }
-    for server in servers:
-        server.terminate()
-        server.wait(30)
+    registry = ["docker-registry", "serve", str(settings)]
+    with (
+        running(moto, f"http://127.0.0.1:{cloud}/moto-api/", folder / "moto.log"),
+        running(registry, f"http://127.0.0.1:{images}/v2/", folder / "registry.log"),
+    ):
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{cloud}",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-west-2",
+            "REGISTRY_HERE": f"127.0.0.1:{images}",
+            "PATH": f"{folder / 'aws/bin'}",
+        }
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +160,8 @@ def said(
             names = [f"{SLUG}-{target}" for target in ("train", "serve")]
             names += [f"{account['REGISTRY_HERE']}/{name}" for name in names]
             subprocess.run(["docker", "rmi", "--force", *names], capture_output=True)
-    _trained.does("git reset --quiet --hard trained && git clean --quiet -d --force")
-    _trained.does("dvc checkout --force --quiet")
+            _trained.does("git reset --quiet --hard trained && git clean --quiet -d --force")
+            _trained.does("dvc checkout --force --quiet")
 
 
 def printed(said: dict[str, str], beginning: str) -> str:

@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +20,11 @@ import pytest
 from {{ cookiecutter.package_name }} import contract
 from {{ cookiecutter.package_name }}.deployment import image
 from {{ cookiecutter.package_name }}.entrypoints import serve
+from {{ cookiecutter.package_name }}.errors import ProjectError
 from {{ cookiecutter.package_name }}.inference.predictor import Predictor
 from {{ cookiecutter.package_name }}.schema import COLUMNS
 
 LABEL = "PYTEST_RUN"
-NO_ENGINE = "no container engine answers: install and start Docker, then run poe test-e2e"
 
 
 class Container:
@@ -96,10 +95,10 @@ def docker(*arguments: str) -> str:
 @pytest.fixture(scope="session")
 def images() -> Callable[[str], str]:
     """Build the image of a target from this repository, once, and return its identity."""
-    asked = ["docker", "info"]
-    if not shutil.which("docker") or subprocess.run(asked, capture_output=True).returncode:
-        pytest.skip(NO_ENGINE)
-
+    try:
+        image.require_docker()
+    except ProjectError as error:
+        pytest.skip(f"no container engine answers: {error}; then run poe test-e2e")
     os.environ |= image.PLATFORM
     # Without the names that `poe image` gives; tests/conftest.py removes them.
     label = f"{LABEL}={os.environ[LABEL]}"

@@ -38,7 +38,7 @@ def run(images: Callable[[str], str]) -> Callable[..., subprocess.CompletedProce
     def done(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         image = images("train")
         command = [sys.executable, "-m", local.__name__, "--image", image, *map(str, arguments)]
-        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
         inside = ["ps", "--all", "--quiet", "--filter", f"network={local.NETWORK}"]
         assert not docker(*inside, "--filter", f"ancestor={image}")
         # Another project may run its own jobs there at the same time.

@@ -30,6 +30,7 @@ from {{ cookiecutter.package_name }}.entrypoints.configure import (
 )
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths, paths
 from {{ cookiecutter.package_name }}.errors import ConfigError, ContractError, ModelError
+from {{ cookiecutter.package_name }}.inference.predictor import Predictor
 from {{ cookiecutter.package_name }}.preprocessing.ingest import read
 from {{ cookiecutter.package_name }}.schema import TARGET
 
@@ -375,7 +376,7 @@ def test_without_a_model_in_production_there_is_nothing_to_compare_with(
     where = processing(base, config)
     for name in left:
         write(where.work / "production" / name, "none yet")
-    assert evaluate.production(where) is None
+    assert evaluate.production(where, ["score"]) is None
     assert caplog.text == ""
 
 
@@ -384,10 +385,13 @@ def test_a_production_model_of_another_contract_is_not_compared(
 ) -> None:
     where = processing(base, config)
     shutil.copytree(folder, where.work / "production")
-    assert evaluate.production(where) is not None
+    columns = Predictor(folder).outputs.columns
+    assert evaluate.production(where, columns) is not None
+    assert evaluate.production(where, ["score"]) is None
+    assert "answers" in caplog.text
     path = where.work / "production" / "metadata.json"
     metadata = json.loads(path.read_text(encoding="utf-8"))
     write(path, metadata | {"contract_version": "another"})
-    assert evaluate.production(where) is None
+    assert evaluate.production(where, columns) is None
     assert "Not compared with the model in production: " in caplog.text
     assert "the model was trained for contract another" in caplog.text

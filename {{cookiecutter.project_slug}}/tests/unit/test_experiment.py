@@ -153,6 +153,12 @@ def test_several_records_of_a_request_are_told_apart() -> None:
 def test_what_is_no_capture_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="no captured prediction"):
         captured(tmp_path / "nowhere", "score")
+    stray = folder / "notes.jsonl"
+    stray.write_text("{}", encoding="utf-8")
+    assert captured(folder, "score").height > 0
+    stray.unlink()
+    with pytest.raises(ProjectError, match="no captured prediction: copy captured/VERSIONS/ENDP"):
+        captured(folder.parent, "score")
     with pytest.raises(ProjectError, match=r"1\.jsonl, line 1: not a captured answer with x"):
         captured(folder, "x")
 

@@ -22,6 +22,8 @@ from .command_line import say
 from .settings import Settings, settings
 
 POLL_SECONDS = 15.0
+# Of an endpoint that only takes its deletion.
+BROKEN = ("Failed", "OutOfService", "UpdateRollbackFailed")
 # What to do about a refusal, by its code.
 REMEDIES = {
     **dict.fromkeys(
@@ -164,7 +166,7 @@ class Aws:
                 last = now
             if now == good:
                 return
-            if now in ("Failed", "OutOfService", "Stopped", "UpdateRollbackFailed"):
+            if now in (*BROKEN, "Deleted", "Stopped"):
                 raise AwsError(f"{what} is {now}: {reason or 'SageMaker gives no reason'}")
             if time.monotonic() > end:
                 raise AwsError(
@@ -193,7 +195,7 @@ class Aws:
             raise AwsError(f"{call}: no answer from AWS in {region}: {error}") from error
         except ClientError as error:
             said = error.response["Error"]
-            remedy = REMEDIES.get(said["Code"], f"look at it in the region {region}")
+            remedy = REMEDIES.get(said["Code"], f"see the console of SageMaker in {region}")
             raise AwsError(f"{call}: {said['Code']}: {said['Message']}: {remedy}") from error
         except (Boto3Error, BotoCoreError) as error:
             # That of an upload names the code in its text alone.

@@ -14,7 +14,7 @@ def say(line: str) -> None:
 
 
 class Parser:
-    """The command line of a module that asks AWS: commands, a dry run, and settings for once.
+    """The command line of a module that asks AWS: commands, a dry run, and settings for one call.
 
     Parameters
     ----------

@@ -65,7 +65,10 @@ PATIENT = [
 
 
 class Registration(ConfigurableRetryStep):  # type: ignore[misc]
-    """Registers a model, as `registry.register` does; the SDK has a step for its builder alone."""
+    """Registers a model by the request of `registry.registration`.
+
+    The SDK's own step takes a model of its `ModelBuilder` alone.
+    """
 
     def __init__(self, name: str, request: dict[str, Any]) -> None:
         super().__init__(name, StepTypeEnum.REGISTER_MODEL, retry_policies=PATIENT[:1])
@@ -105,7 +108,7 @@ def pipeline(
     -------
     Pipeline
     """
-    home = f"s3://{settings.bucket}/{settings.name}"
+    home = settings.home
     local = isinstance(session, LocalSession)
     data, version = ParameterString("Data"), ParameterString("DataVersion")
     hosts = ParameterInteger("ProcessHosts", default_value=settings.jobs.process_hosts)
@@ -125,14 +128,14 @@ def pipeline(
         "Process",
         step_args=processor(settings, session, preparing, command, lineage, hosts).run(
             # The end is a folder, else `jan` would be `january` as well.
-            inputs=[given("source", Join(on="/", values=[home, "source", data, ""]), "source")],
+            inputs=[job_input("source", Join(on="/", values=[home, "source", data, ""]), "source")],
             outputs=[
                 *(
-                    kept(name, Join(on="/", values=[windows, name]), f"data/processed/{name}")
+                    job_output(name, Join(on="/", values=[windows, name]), f"data/processed/{name}")
                     for name in WINDOWS
                 ),
                 # What breaks the contract is there even if it stops the job.
-                kept(
+                job_output(
                     "raw",
                     Join(on="/", values=[windows, "raw"]),
                     "data/raw",
@@ -152,7 +155,7 @@ def pipeline(
             session,
             images.train,
             channels,
-            # A job is handed all that lies here: only what it could go on from.
+            # SageMaker brings all that lies here into the job: only what it could go on from.
             Join(on="/", values=[home, "checkpoints", images.train[-12:], *made_of]),
             tags=[shapes.Tag(key=key, value=value) for key, value in lineage.items()],
         ).train(),
@@ -167,11 +170,11 @@ def pipeline(
         "Evaluate",
         step_args=judge.run(
             inputs=[
-                *(given(name, uri, f"data/processed/{name}") for name, uri in channels.items()),
-                given("model", artifact, "models"),
-                given("production", f"{home}/production", "production"),
+                *(job_input(name, uri, f"data/processed/{name}") for name, uri in channels.items()),
+                job_input("model", artifact, "models"),
+                job_input("production", f"{home}/production", "production"),
             ],
-            outputs=[kept("reports", Join(on="/", values=[run, "reports"]), "reports")],
+            outputs=[job_output("reports", Join(on="/", values=[run, "reports"]), "reports")],
         ),
         property_files=[verdict],
         retry_policies=PATIENT,
@@ -282,7 +285,7 @@ def trainer(
     -------
     ModelTrainer
     """
-    jobs, home = settings.jobs, f"s3://{settings.bucket}/{settings.name}"
+    jobs = settings.jobs
     limit = 60 * jobs.maximum_minutes
     return ModelTrainer(
         training_image=image,
@@ -300,7 +303,7 @@ def trainer(
             max_wait_time_in_seconds=2 * limit if jobs.train_on_spot else None,
         ),
         checkpoint_config=CheckpointConfig(s3_uri=checkpoints),
-        output_data_config=OutputDataConfig(s3_output_path=f"{home}/trained"),
+        output_data_config=OutputDataConfig(s3_output_path=f"{settings.home}/trained"),
         input_data_config=[
             InputData(channel_name=name, data_source=channels[name]) for name in WINDOWS[:2]
         ],
@@ -308,7 +311,7 @@ def trainer(
     )
 
 
-def given(name: str, uri: Any, folder: str) -> shapes.ProcessingInput:
+def job_input(name: str, uri: Any, folder: str) -> shapes.ProcessingInput:
     """Describe an input of a processing job, and the folder where it finds it."""
     return shapes.ProcessingInput(
         input_name=name,
@@ -322,7 +325,7 @@ def given(name: str, uri: Any, folder: str) -> shapes.ProcessingInput:
     )
 
 
-def kept(name: str, uri: Any, folder: str, mode: str = "EndOfJob") -> shapes.ProcessingOutput:
+def job_output(name: str, uri: Any, folder: str, mode: str = "EndOfJob") -> shapes.ProcessingOutput:
     """Describe an output of a processing job, and the folder where it leaves it."""
     return shapes.ProcessingOutput(
         output_name=name,

@@ -1,6 +1,7 @@
 """The endpoint: approved versions of the model, brought out step by step, and back at once."""
 
 import argparse
+import contextlib
 import hashlib
 import json
 import re
@@ -9,8 +10,9 @@ from typing import Any
 
 from ..errors import ProjectError
 from . import registry
-from .aws import Aws, AwsError
+from .aws import BROKEN, Aws, AwsError
 from .command_line import Parser, run, say
+from .transform import transform
 
 CONTENT = ["application/json", "application/jsonlines"]
 CAPTURED_LINES = ["text/csv"]
@@ -18,7 +20,7 @@ GUARDS = ("errors", "latency")
 VARIANTS, SHADOW = ("live", "challenger"), "shadow"
 # What its configurations are called, after its name.
 CONFIGURATION = re.compile(r"[0-9a-f]{8}(-\d+)+")
-ROLLED_BACK = "rolled back"
+ROLLED_BACK = "rolled back to version {}"
 
 
 def deploy(
@@ -52,7 +54,7 @@ def deploy(
     name = aws.settings.name
     shares = dict(split or {registry.choose(aws, None).number: 1})
     require_together(aws, shares, shadow)
-    label = "-".join(f"v{number}" for number in [*shares, *([shadow] if shadow else [])])
+    label = "-".join([*(f"v{each}" for each in shares), *([f"shadow-v{shadow}"] if shadow else [])])
     wanted = configuration(aws, shares, shadow, label)
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:8]
     home = f"{name}-{digest}"
@@ -64,23 +66,30 @@ def deploy(
         settle(aws)
     elif not found["EndpointConfigName"].startswith(home):
         require_same_kind(aws, found, wanted)
+        how = shifting(aws, found, wanted, at_once=at_once)
+        if not how and not at_once and not aws.settings.variant.serverless:
+            require_serving(aws, most(shares))
         config = ensure_configuration(aws, home, grown(found, wanted))
         unscale(aws)
         try:
-            how = {} if shadow else shifting(aws, found, wanted, at_once=at_once)
             aws.change(
                 "sagemaker", "update_endpoint", EndpointName=name, EndpointConfigName=config, **how
             )
             settle(aws)
         except AwsError:
-            scale(aws, variants(aws))
+            # While it is being changed, what scales has to wait for the next call.
+            with contextlib.suppress(AwsError):
+                there = aws.read("sagemaker", "describe_endpoint", EndpointName=name)
+                if there["EndpointStatus"] == "InService":
+                    scale(aws, [each["VariantName"] for each in there["ProductionVariants"]])
             raise
     now = None if aws.dry_run else aws.read("sagemaker", "describe_endpoint", EndpointName=name)
     scale(aws, [each["VariantName"] for each in (now or wanted)["ProductionVariants"]])
     if now and not now["EndpointConfigName"].startswith(home):
         listed = ", ".join(f"version {each}" for each in serving(aws))
         raise AwsError(
-            f"{name} went back to {listed}: an alarm rang during the shift, see docs/runbook.md"
+            f"{name} went back to {listed}: an alarm rang during the shift: poe registry reject "
+            f"{most(shares)}, not poe endpoint rollback; see docs/runbook.md"
         )
     if aws.dry_run:
         registry.promote(aws, most(shares))
@@ -101,17 +110,17 @@ def settled(aws: Aws) -> dict[str, Any] | None:
     Raises
     ------
     AwsError
-        When it could not be made, with the reason.
+        When it takes no change any more, with the reason.
     """
     name = aws.settings.name
     found = aws.find("sagemaker", "describe_endpoint", EndpointName=name)
-    if found and found["EndpointStatus"] == "Failed":
+    if found and found["EndpointStatus"] in BROKEN:
         raise AwsError(
-            f"{name} could not be made: {found.get('FailureReason', 'no reason given')}: "
-            "poe endpoint delete, then deploy again"
+            f"{name} is {found['EndpointStatus']}: {found.get('FailureReason', 'no reason given')}"
+            ": poe endpoint delete, then deploy again"
         )
     if found and found["EndpointStatus"] == "Deleting":
-        end(aws)
+        settle(aws, "Deleted")
         return None
     if found and found["EndpointStatus"] != "InService":
         settle(aws)
@@ -162,6 +171,21 @@ def require_same_kind(aws: Aws, found: Mapping[str, Any], wanted: Mapping[str, A
         )
 
 
+def require_serving(aws: Aws, number: int) -> None:
+    """Stop where most requests would go to a version in one step, without a way back.
+
+    Raises
+    ------
+    ProjectError
+        Saying what to do first.
+    """
+    if number not in (now := serving(aws)):
+        raise ProjectError(
+            f"version {number} would get most requests in one step, {aws.settings.name} serves "
+            f"{', '.join(map(str, now))}: poe endpoint deploy {number} first"
+        )
+
+
 def require_together(aws: Aws, shares: Mapping[int, int], shadow: int | None) -> None:
     """Stop where SageMaker would not have these versions serve together.
 
@@ -183,7 +207,7 @@ def require_together(aws: Aws, shares: Mapping[int, int], shadow: int | None) ->
 def configuration(
     aws: Aws, shares: Mapping[int, int], shadow: int | None, label: str
 ) -> dict[str, Any]:
-    """Describe what serves, and have the models for it."""
+    """Describe what serves; the SageMaker models that it names are made where they are missing."""
     variant = aws.settings.variant
     machine: dict[str, Any] = {"InstanceType": variant.type, "InitialInstanceCount": variant.count}
     if variant.serverless:
@@ -197,7 +221,7 @@ def configuration(
     def one(name: str, number: int, share: int) -> dict[str, Any]:
         return {
             "VariantName": name,
-            "ModelName": model(aws, number),
+            "ModelName": registry.model(aws, number),
             "InitialVariantWeight": share,
             **machine,
         }
@@ -211,11 +235,10 @@ def configuration(
         # Its share of the requests is its weight by that of the other.
         wanted["ShadowProductionVariants"] = [one(SHADOW, shadow, max(shares.values()))]
     if aws.settings.capture_percent and not variant.serverless:
-        home = f"s3://{aws.settings.bucket}/{aws.settings.name}"
         wanted["DataCaptureConfig"] = {
             "EnableCapture": True,
             "InitialSamplingPercentage": aws.settings.capture_percent,
-            "DestinationS3Uri": f"{home}/captured/{label}",
+            "DestinationS3Uri": f"{aws.settings.home}/captured/{label}",
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
             "CaptureContentTypeHeader": {
                 "JsonContentTypes": CONTENT,
@@ -223,24 +246,6 @@ def configuration(
             },
         }
     return wanted
-
-
-def model(aws: Aws, number: int) -> str:
-    """Create SageMaker's model of an approved version unless it is there, and return its name."""
-    version = registry.choose(aws, number)
-    role = aws.settings.roles.need("endpoint")
-    made_of = f"{version.arn} {version.created} {role}"
-    identity = hashlib.sha256(made_of.encode()).hexdigest()[:6]
-    name = f"{aws.settings.name}-v{number}-{identity}"
-    if not aws.find("sagemaker", "describe_model", ModelName=name):
-        aws.change(
-            "sagemaker",
-            "create_model",
-            ModelName=name,
-            PrimaryContainer={"ModelPackageName": version.arn},
-            ExecutionRoleArn=role,
-        )
-    return name
 
 
 def shifting(
@@ -252,7 +257,8 @@ def shifting(
         for described in (found, wanted)
     ]
     # A variant that comes or goes is brought out at once, and a serverless one as well.
-    if names[0] != names[1] or aws.settings.variant.serverless:
+    alike = names[0] == names[1] and "ShadowProductionVariants" not in wanted
+    if not alike or aws.settings.variant.serverless:
         return {}
     shift = aws.settings.shift
     # A share of one instance would be all of it.
@@ -361,24 +367,14 @@ def unscale(aws: Aws) -> None:
         )
 
 
-def settle(aws: Aws) -> None:
-    """Wait until the endpoint answers."""
+def settle(aws: Aws, good: str = "InService") -> None:
+    """Wait until the endpoint answers, or with `Deleted` until there is none."""
 
     def state() -> tuple[str, str]:
-        found = aws.read("sagemaker", "describe_endpoint", EndpointName=aws.settings.name)
-        return found["EndpointStatus"], found.get("FailureReason", "")
+        found = aws.find("sagemaker", "describe_endpoint", EndpointName=aws.settings.name) or {}
+        return found.get("EndpointStatus", "Deleted"), found.get("FailureReason", "")
 
-    aws.wait(f"endpoint {aws.settings.name}", state, "InService")
-
-
-def end(aws: Aws) -> None:
-    """Wait until there is no endpoint."""
-
-    def state() -> tuple[str, str]:
-        found = aws.find("sagemaker", "describe_endpoint", EndpointName=aws.settings.name)
-        return found["EndpointStatus"] if found else "Deleted", ""
-
-    aws.wait(f"endpoint {aws.settings.name}", state, "Deleted")
+    aws.wait(f"endpoint {aws.settings.name}", state, good)
 
 
 def variants(aws: Aws) -> dict[str, tuple[int, float]]:
@@ -430,12 +426,15 @@ def status(aws: Aws) -> Iterator[str]:
     yield " ".join([found["EndpointStatus"], found.get("FailureReason", "")]).strip()
     for name, (number, weight) in serve.items():
         yield f"{name}: version {number}, weight {weight:g}"
+    for each in found.get("ShadowProductionVariants", []):
+        yield f"{each['VariantName']}: gets a copy of the requests"
 
 
 def rollback(aws: Aws) -> None:
-    """Reject the newest version that serves, and have the approved one before it, at once.
+    """Reject the newest version that serves, and give all requests to one before it, in one step.
 
-    The same again goes no further back.
+    That is the one that serves beside it, else the newest approved one before it. The same again
+    goes no further back.
 
     Raises
     ------
@@ -443,17 +442,20 @@ def rollback(aws: Aws) -> None:
         When there is none.
     """
     settled(aws)
-    newest = max(serving(aws))
+    now = serving(aws)
+    newest = max(now)
     listed = registry.versions(aws)
     approved = [each.number for each in listed if each.status == "Approved"]
-    before = [number for number in approved if number < newest]
-    newer = [each for each in reversed(listed) if each.number > newest]
-    left = [each.number for each in newer if registry.note(aws, each) == ROLLED_BACK]
-    if left and newest == max((each for each in approved if each < left[0]), default=None):
+    # The one beside it comes first: it has shown what it can.
+    before = [each for each in [*now, *approved] if each < newest and each in approved]
+    done = ROLLED_BACK.format(newest)
+    newer = [each for each in listed if each.number > newest]
+    left = [each.number for each in newer if registry.note(aws, each) == done]
+    if left:
         say(f"Version {left[0]} is rolled back already; further back: poe endpoint deploy VERSION")
         before = [newest]
     elif before:
-        registry.judge(aws, newest, "Rejected", ROLLED_BACK)
+        registry.judge(aws, newest, "Rejected", ROLLED_BACK.format(before[0]))
     else:
         raise ProjectError(
             f"{aws.settings.name} serves version {newest}: no version before it is approved"
@@ -496,12 +498,14 @@ def delete(aws: Aws) -> None:
     name = aws.settings.name
     found = aws.find("sagemaker", "describe_endpoint", EndpointName=name)
     now = found["EndpointStatus"] if found else "Deleting"
-    if now not in ("Deleting", "Failed", "InService"):
-        settle(aws)
+    if now not in ("Deleting", "InService", *BROKEN):
+        # However its change ends, it is deleted.
+        with contextlib.suppress(AwsError):
+            settle(aws)
     unscale(aws)
     if now != "Deleting":
         aws.change("sagemaker", "delete_endpoint", EndpointName=name)
-    end(aws)
+    settle(aws, "Deleted")
     alarms = [alarm(aws, kind, variant) for variant in VARIANTS for kind in GUARDS]
     aws.change("cloudwatch", "delete_alarms", AlarmNames=alarms)
     configurations = aws.every(
@@ -512,67 +516,6 @@ def delete(aws: Aws) -> None:
             aws.change("sagemaker", "delete_endpoint_config", EndpointConfigName=each)
     if not aws.dry_run:
         say(f"{name} is deleted; its models and their versions are kept")
-
-
-def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
-    """Score a file of records in the bucket, a line each.
-
-    Parameters
-    ----------
-    aws : Aws
-    number : int, optional
-        The version; else the newest approved one.
-    source, target : str
-        S3 addresses: of a JSON Lines or CSV file, and of a folder, both below `transform/`.
-
-    Raises
-    ------
-    ProjectError
-        When the source is missing, or the endpoint's role may not read or write there.
-    """
-    home = f"s3://{aws.settings.bucket}/{aws.settings.name}/transform/"
-    for given in (source, target):
-        if not given.startswith(home):
-            raise ProjectError(f"{given}: expected an address below {home}, see docs/iam/")
-    version = registry.choose(aws, number)
-    kind = "text/csv" if source.endswith(".csv") else "application/jsonlines"
-    bucket, _, key = source.removeprefix("s3://").partition("/")
-    read = aws.find("s3", "head_object", Bucket=bucket, Key=key)
-    if read is None:
-        raise ProjectError(f"{source}: no such file: upload it there, as .jsonl or .csv")
-    # The same file again is the same job; one that failed is tried again under another name.
-    for attempt in range(100):
-        given = f"{version.arn} {source} {read['ETag']} {target} {attempt}"
-        identity = hashlib.sha256(given.encode()).hexdigest()[:10]
-        job = f"{aws.settings.name}-{identity}"
-        found = aws.find("sagemaker", "describe_transform_job", TransformJobName=job)
-        if not found or found["TransformJobStatus"] not in ("Failed", "Stopped"):
-            break
-    if not found:
-        aws.change(
-            "sagemaker",
-            "create_transform_job",
-            TransformJobName=job,
-            ModelName=model(aws, version.number),
-            BatchStrategy="MultiRecord",
-            MaxPayloadInMB=6,
-            TransformInput={
-                "ContentType": kind,
-                "SplitType": "Line",
-                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": source}},
-            },
-            TransformOutput={"S3OutputPath": target, "Accept": kind, "AssembleWith": "Line"},
-            TransformResources={
-                "InstanceType": aws.settings.transform.type,
-                "InstanceCount": aws.settings.transform.count,
-            },
-        )
-
-    def state() -> tuple[str, str]:
-        found = aws.read("sagemaker", "describe_transform_job", TransformJobName=job)
-        return found["TransformJobStatus"], found.get("FailureReason", "")
-
-    aws.wait(f"transform job {job}", state, "Completed")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -175,7 +175,8 @@ def captured(folder: Path, field: str) -> pl.DataFrame:
     Parameters
     ----------
     folder : pathlib.Path
-        A copy of `captured/` in the bucket: a folder for each variant, with JSON Lines below.
+        A copy of `captured/VERSIONS/ENDPOINT` in the bucket: a folder for each variant, with JSON
+        Lines below.
     field : str
         Of a prediction, such as `probability`; of CSV without a header its position, from 0.
 
@@ -189,16 +190,17 @@ def captured(folder: Path, field: str) -> pl.DataFrame:
     ProjectError
         When there is no file, or one is not as SageMaker writes it.
     """
-    rows = [row for path in sorted(folder.rglob("*.jsonl")) for row in _rows(path, folder, field)]
+    found = sorted(folder.glob("*/*/*/*/*/*.jsonl"))  # VARIANT/yyyy/mm/dd/hh/
+    rows = [row for path in found for row in _rows(path, path.parents[4].name, field)]
     if not rows:
-        raise ProjectError(f"{folder}: no captured prediction. Copy captured/ of the bucket there")
+        raise ProjectError(
+            f"{folder}: no captured prediction: copy captured/VERSIONS/ENDPOINT of the bucket there"
+        )
     schema = {"variant": pl.String, KEY: pl.String, "position": pl.Int64, "prediction": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _rows(path: Path, folder: Path, field: str) -> Iterator[tuple[str, str, int, float]]:
-    # …/ENDPOINT/VARIANT/yyyy/mm/dd/hh/FILE.jsonl
-    variant = path.relative_to(folder.parent).parts[-6]
+def _rows(path: Path, variant: str, field: str) -> Iterator[tuple[str, str, int, float]]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             event = json.loads(line)
@@ -266,7 +268,7 @@ def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.
 def main(arguments: list[str] | None = None) -> None:
     """Compare two variants on the command line."""
     parser = argparse.ArgumentParser("experiment", description=__doc__)
-    parser.add_argument("captured", type=Path, help="copy of captured/ENDPOINT of the bucket")
+    parser.add_argument("captured", type=Path, help="copy of captured/VERSIONS/ENDPOINT")
     parser.add_argument("labels", type=Path, help=f".csv or .parquet with {KEY} and the label")
     parser.add_argument("old", help="the variant that served before, such as live")
     parser.add_argument("new", help="the new one, such as challenger")

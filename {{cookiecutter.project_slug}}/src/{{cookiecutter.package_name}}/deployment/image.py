@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import runpy
 import shlex
 import subprocess
@@ -27,18 +28,9 @@ PLATFORM = {"DOCKER_DEFAULT_PLATFORM": "linux/amd64"}
 PROXIES = [
     name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") for name in (upper, upper.lower())
 ]
-# What an image is made of; see .dockerignore.
-SOURCES = (
-    ".dockerignore",
-    "LICENSE",
-    "bootstrap.py",
-    "conf",
-    "container",
-    "poetry.lock",
-    "poetry.toml",
-    "pyproject.toml",
-    "src",
-)
+# What an image is made of.
+SOURCES = [".dockerignore", "container"]
+SOURCES += re.findall("^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 class Images(NamedTuple):
@@ -78,12 +70,13 @@ def build(target: str, arguments: Sequence[str] = (), *, named: bool = True) -> 
     arguments : sequence of str
         For `docker build`, after those in the variable IMAGE_OPTIONS.
     named : bool
-        Whether it takes over the name of the project and the target.
+        Whether it is tagged with the name of the project and the target, which the image before
+        then loses.
 
     Returns
     -------
     str
-        Its identity, which no other build takes over.
+        Its ID, which stays with it.
 
     Raises
     ------
@@ -143,16 +136,18 @@ def commit() -> str:
 def revision(image: str) -> str:
     """Return the commit that an image was built from, as its label says.
 
-    Where it is not on this machine, it is the commit that is checked out here.
+    Raises
+    ------
+    ProjectError
+        When the image is not on this machine.
     """
-    try:
-        asked = ["docker", "image", "inspect", image]
-        done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return commit() or "none"
-    found = json.loads(done.stdout) if done.returncode == 0 else []
-    labels = (found[0]["Config"].get("Labels") or {}) if found else {}
-    return labels.get("org.opencontainers.image.revision") or commit() or "none"
+    require_docker()
+    asked = ["docker", "image", "inspect", image]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ProjectError(f"{image} is not on this machine: docker pull {image}")
+    labels = json.loads(done.stdout)[0]["Config"].get("Labels") or {}
+    return labels.get("org.opencontainers.image.revision") or "none"
 
 
 @contextmanager

@@ -30,14 +30,16 @@ def process(aws: Aws, image: str, folder: Path, source: Path) -> None:
     """Turn source tables into windows, by a processing job."""
     from sagemaker.core.local import LocalSession
 
-    from .definition import given, kept, processor
+    from .definition import job_input, job_output, processor
 
-    home = f"s3://{aws.settings.bucket}/{aws.settings.name}"
-    made = [kept(name, f"{home}/windows/{name}", f"data/processed/{name}") for name in WINDOWS]
+    home = aws.settings.home
+    made = [
+        job_output(name, f"{home}/windows/{name}", f"data/processed/{name}") for name in WINDOWS
+    ]
     session = LocalSession(default_bucket=aws.settings.bucket)
     session.config = {"local": {"local_code": True, "container_root": str(folder)}}
     processor(aws.settings, session, image, ["process"]).run(
-        inputs=[given("source", f"{home}/source/{upload(aws, source)}", "source")],
+        inputs=[job_input("source", f"{home}/source/{upload(aws, source)}", "source")],
         outputs=made,
         wait=False,  # it has ended by then
         logs=False,
@@ -54,8 +56,8 @@ def train(aws: Aws, image: str, folder: Path, source: Path) -> None:
         aws.settings,
         None,
         image,
-        {name: str(source / name) for name in WINDOWS},
-        f"s3://{aws.settings.bucket}/{aws.settings.name}/checkpoints",
+        {name: str(source / name) for name in WINDOWS[:2]},
+        f"{aws.settings.home}/checkpoints",
         training_mode=Mode.LOCAL_CONTAINER,
         local_container_root=str(folder),
     ).train()
@@ -95,7 +97,7 @@ def here() -> Settings:
     given = settings(
         [
             "bucket=sagemaker-local",
-            "roles={job: R, endpoint: R, pipeline: R}".replace("R", ROLE),
+            *(f"roles.{name}={ROLE}" for name in ("job", "endpoint", "pipeline")),
             "jobs.process_hosts=1",
             "jobs.train_on_spot=false",
         ]
@@ -201,7 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
     with account(given) as aws, containers(image) as folder:
         try:
             STEPS[options.step](aws, image, folder, source)
-        except (ImportError, RuntimeError) as error:
+        except (ImportError, RuntimeError, ValueError) as error:
             # Of the SDK, which has shown what the container said.
             raise ProjectError(f"{options.step}: {' '.join(str(error).split())}") from error
         finally:

@@ -20,6 +20,9 @@ from .command_line import Parser, run, say
 from .image import Images, commit, revision
 from .settings import ROOT
 
+# The parameters that follow from the source tables.
+GIVEN = ("Data", "DataVersion")
+
 
 def deploy(aws: Aws, wanted: Mapping[str, Any]) -> None:
     """Bring a pipeline to SageMaker; a second call changes nothing.
@@ -83,12 +86,13 @@ def start(aws: Aws, source: str, parameters: Mapping[str, str]) -> None:
     if found is None:
         raise ProjectError(f"{name}: no such pipeline: poe pipeline-deploy")
     known = [each["Name"] for each in json.loads(found["PipelineDefinition"])["Parameters"]]
-    if unknown := [name for name in parameters if name not in known]:
-        raise ProjectError(f"{', '.join(unknown)}: no such parameter; there are {', '.join(known)}")
+    free = [each for each in known if each not in GIVEN]
+    if unknown := [name for name in parameters if name not in free]:
+        raise ProjectError(f"{', '.join(unknown)}: no such parameter; there are {', '.join(free)}")
     folder = Path(source)
     data = upload(aws, folder) if folder.is_dir() else source
     version = data if folder.is_dir() else stored(aws, source)
-    values = {"Data": data, "DataVersion": version, **parameters}
+    values = {**dict(zip(GIVEN, (data, version), strict=True)), **parameters}
     # An input without a single file would stop the job.
     registry.put(aws, f"{name}/production/README.txt", registry.NOTHING_YET)
     arn = running(aws, values, found["LastModifiedTime"])

@@ -15,6 +15,7 @@ from .command_line import Parser, run, say
 from .settings import ROOT
 
 FILES = ("metadata.json", "model.onnx")
+REPORT = "index.html"
 TYPES = ["application/json", "application/jsonlines", "text/csv"]
 PRODUCTION = "production/model.tar.gz"
 NOTHING_YET = b"The model in production lies here as model.tar.gz, once there is one.\n"
@@ -88,7 +89,7 @@ def register(aws: Aws, image: str, folder: Path, reports: Path) -> str:
     folder : pathlib.Path
         Holds `model.onnx` and `metadata.json`.
     reports : pathlib.Path
-        Holds `metrics.json`.
+        Holds `metrics.json` and `index.html`.
 
     Returns
     -------
@@ -98,13 +99,17 @@ def register(aws: Aws, image: str, folder: Path, reports: Path) -> str:
     Raises
     ------
     ProjectError
-        When a file is missing, or the image is not named by digest.
+        When a file is missing, the gate has stopped the model, or the image is not named by
+        digest.
     """
     require_digest(image)
     metrics = reports / "metrics.json"
-    for path in [*(folder / name for name in FILES), metrics]:
+    for path in [*(folder / name for name in FILES), metrics, reports / REPORT]:
         if not path.is_file():
             raise ProjectError(f"{path}: no such file. Make it first: poe pipeline")
+    gate = json.loads(metrics.read_bytes())["gate"]
+    if not gate["good"]:
+        raise ProjectError(f"{metrics}: the gate stopped this model: {gate['failed']}")
     archive = pack(folder)
     identity = hashlib.sha256(archive + image.encode()).hexdigest()
     prefix = f"{aws.settings.name}/models/{identity[:16]}"
@@ -115,8 +120,9 @@ def register(aws: Aws, image: str, folder: Path, reports: Path) -> str:
         if found["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] == url:
             say(f"It is version {version.number} already, {version.status}")
             return version.arn
-    for key, body in (("model.tar.gz", archive), ("metrics.json", metrics.read_bytes())):
-        put(aws, f"{prefix}/{key}", body)
+    put(aws, f"{prefix}/model.tar.gz", archive)
+    for path in (metrics, reports / REPORT):
+        put(aws, f"{prefix}/{path.name}", path.read_bytes())
     ensure_group(aws)
     metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
     created = aws.change(
@@ -234,6 +240,24 @@ def pack(folder: Path) -> bytes:
     return gzip.compress(packed.getvalue(), mtime=0)
 
 
+def model(aws: Aws, number: int) -> str:
+    """Create SageMaker's model of an approved version unless it is there, and return its name."""
+    version = choose(aws, number)
+    role = aws.settings.roles.need("endpoint")
+    made_of = f"{version.arn} {version.created} {role}"
+    identity = hashlib.sha256(made_of.encode()).hexdigest()[:6]
+    name = f"{aws.settings.name}-v{number}-{identity}"
+    if not aws.find("sagemaker", "describe_model", ModelName=name):
+        aws.change(
+            "sagemaker",
+            "create_model",
+            ModelName=name,
+            PrimaryContainer={"ModelPackageName": version.arn},
+            ExecutionRoleArn=role,
+        )
+    return name
+
+
 def judge(aws: Aws, number: int, status: str, note: str) -> None:
     """Approve or reject a version, with a reason that is kept."""
     version = choose(aws, number, approved=False)
@@ -258,9 +282,12 @@ def note(aws: Aws, version: Version) -> str:
 
 
 def lines(aws: Aws) -> Iterator[str]:
-    """Describe each version in a line."""
+    """Describe each version in a line, with the folder of its report."""
     for each in versions(aws):
-        yield f"{each.number:>4}  {each.status:<22}  {each.created:%Y-%m-%d %H:%M}  {each.arn}"
+        found = aws.read("sagemaker", "describe_model_package", ModelPackageName=each.arn)
+        quality = found.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
+        folder = quality.get("S3Uri", "").rpartition("/")[0]
+        yield f"{each.number:>4}  {each.status:<22}  {each.created:%Y-%m-%d %H:%M}  {folder}"
 
 
 def main(arguments: list[str] | None = None) -> None:

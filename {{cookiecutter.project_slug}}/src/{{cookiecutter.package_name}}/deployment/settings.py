@@ -19,7 +19,7 @@ Minutes = Annotated[int, Field(ge=1, le=24 * 60)]
 
 
 class Roles(Section):
-    """What acts in the account."""
+    """The IAM roles that the jobs, the endpoint and the pipeline act as."""
 
     job: Role
     endpoint: Role
@@ -113,6 +113,11 @@ class Settings(Section):
     shift: Shift
     alarms: Alarms
     wait_minutes: Minutes
+
+    @property
+    def home(self) -> str:
+        """The address of what the project keeps in the bucket."""
+        return f"s3://{self.bucket}/{self.name}"
 
     @field_validator("bucket", mode="before")
     @classmethod

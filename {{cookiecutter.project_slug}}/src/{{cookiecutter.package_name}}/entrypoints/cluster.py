@@ -10,13 +10,13 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
 
-# Of the master, as in Spark's own scripts. At the next one the hosts of a job meet.
+# Of Spark's master, named as in Spark's own scripts. The hosts of a job meet at the next one.
 PORT = int(os.environ.get("SPARK_MASTER_PORT", "7077"))
 PATIENCE = 300.0  # seconds that a host waits for others
 DONE = "done"
@@ -123,7 +123,11 @@ def started(kind: str, *arguments: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
@@ -158,13 +162,14 @@ def lead(names: Sequence[str]) -> Iterator[str]:
     first = names[0]
     with ExitStack() as stack:
         meeting = stack.enter_context(socket.create_server((first, PORT + 1)))
-        meeting.settimeout(PATIENCE)
+        end = time.monotonic() + PATIENCE
         stack.enter_context(java())
         stack.enter_context(started("Master", "--host", first, "--port", str(PORT)))
         stack.enter_context(worker(first, first))
         others: list[socket.socket] = []
         while len(others) < len(names) - 1:
             try:
+                meeting.settimeout(max(end - time.monotonic(), 0.01))
                 others.append(stack.enter_context(meeting.accept()[0]))
             except TimeoutError as error:
                 raise ConfigError(
@@ -180,7 +185,8 @@ def lead(names: Sequence[str]) -> Iterator[str]:
             raise
         finally:
             for each in others:
-                each.sendall(said.encode())
+                with suppress(OSError):  # that one has gone, the rest wait for the word
+                    each.sendall(said.encode())
 
 
 def follow(first: str, name: str) -> None:

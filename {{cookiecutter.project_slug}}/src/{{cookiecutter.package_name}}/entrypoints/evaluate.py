@@ -55,7 +55,7 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
         FULL: baselines.linear(train, frames, every, outputs),
         baselines.CONSTANT: baselines.constant(train, frames, outputs),
     }
-    in_use = production(where)
+    in_use = production(where, outputs.columns)
     seen, measured, compared = {}, {}, {}
     found: list[Check] = []
     for position, (window, frame) in enumerate(zip(HELD_OUT, frames, strict=True)):
@@ -121,16 +121,32 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
         require_passed(found)
 
 
-def production(where: Paths) -> Predictor | None:
-    """Load the model in production, where a job is given one that knows these features."""
+def production(where: Paths, columns: Sequence[str]) -> Predictor | None:
+    """Load the model in production, where a job is given one that can be compared.
+
+    Parameters
+    ----------
+    where : Paths
+    columns : sequence of str
+        What it has to answer, from these features.
+
+    Returns
+    -------
+    Predictor or None
+    """
     folder = where.work / PRODUCTION
     if not where.job or not any((folder / name).is_file() for name in FILES):
         return None
     try:
-        return Predictor(sagemaker.unpacked(folder))
+        found = Predictor(sagemaker.unpacked(folder))
+        if [*found.outputs.columns] != [*columns]:
+            raise ModelError(
+                f"it answers {', '.join(found.outputs.columns)}, this one {', '.join(columns)}"
+            )
     except ModelError as error:
         log.warning("Not compared with the model in production: %s", error)
         return None
+    return found
 
 
 def remark(gain: Interval) -> str:

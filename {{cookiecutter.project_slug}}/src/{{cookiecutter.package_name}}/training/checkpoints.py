@@ -75,7 +75,7 @@ class Checkpoints:
         if not path or not path.is_file():
             return None
         try:
-            # The folder is the job's own: whoever can write to it can choose the image as well.
+            # Jobs alone write there (docs/iam/job.json), and they run this code anyway.
             state = pickle.loads(path.read_bytes())  # noqa: S301
         except Exception as error:  # a damaged pickle raises almost anything
             log.warning("%s: not readable (%s), training begins anew", path, type(error).__name__)
