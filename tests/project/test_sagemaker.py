@@ -81,7 +81,8 @@ def running(command: list[str], address: str, log: Path) -> Iterator[None]:
     try:
         end = time.monotonic() + 30
         while not readme.answers(address):
-            assert server.poll() is None and time.monotonic() < end, log.read_text()
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
             time.sleep(0.1)
         yield
     finally:
