@@ -24,9 +24,11 @@ from tests.project.conftest import Project
 
 SLUG = "harbour-crane-s-wear"
 BUCKET = "models-123456789012"
+REQUESTS = 25_000  # of each variant of an experiment
 SERVING = "docker run --rm --publish"
 VERSIONS = "the project's tests/integration/test_deployment.py: it takes several versions"
 EXPERIMENT = "test_an_experiment_is_run_as_it_is_described"
+LEFT = "test_nothing_is_left_to_pay_for"
 INSIDE = "it runs in the images"
 ELSEWHERE = {
     **dict.fromkeys(("process", "process-spark", "train", "evaluate", "serve"), INSIDE),
@@ -144,7 +146,7 @@ def said(
     (serving,) = re.findall(rf"^{SERVING}.*$", text, re.MULTILINE)
     (push,) = re.findall(r"^REGISTRY=.*?(?=^```)", text, re.MULTILINE | re.DOTALL)
     (experiment,) = re.findall(r"^aws s3 sync .*?(?=^```)", text, re.MULTILINE | re.DOTALL)
-    elsewhere = ELSEWHERE | {experiment.strip(): EXPERIMENT}
+    elsewhere = ELSEWHERE | {experiment.strip(): EXPERIMENT, left(_trained): LEFT}
     # There is nobody to sign in to.
     (sign_in,) = re.findall(rf"^{re.escape(SIGN_IN)}.*\n", push, re.MULTILINE)
     here = push.replace(sign_in, "")
@@ -163,6 +165,24 @@ def said(
             subprocess.run(["docker", "rmi", "--force", *names], capture_output=True)
             _trained.does("git reset --quiet --hard trained && git clean --quiet -d --force")
             _trained.does("dvc checkout --force --quiet")
+
+
+def left(project: Project) -> str:
+    """The commands that remove what is left in the account."""
+    text = (project.root / "docs/sagemaker.md").read_text()
+    (found,) = re.findall(r"^aws sagemaker delete-pipeline .*?(?=^```)", text, re.DOTALL | re.M)
+    return str(found).strip()
+
+
+def client(account: dict[str, str], service: str) -> Any:
+    """Ask AWS for what the commands have left there."""
+    return boto3.client(
+        service,
+        endpoint_url=account["AWS_ENDPOINT_URL"],
+        region_name=account["AWS_DEFAULT_REGION"],
+        aws_access_key_id=account["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=account["AWS_SECRET_ACCESS_KEY"],
+    )
 
 
 def printed(said: dict[str, str], beginning: str) -> str:
@@ -186,23 +206,14 @@ def test_from_nothing_to_an_endpoint(said: dict[str, str]) -> None:
 
 def test_what_was_started_is_what_was_pushed(extended: Project, account: dict[str, str]) -> None:
     # For moto, every run succeeds.
-    def client(service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=account["AWS_ENDPOINT_URL"],
-            region_name=account["AWS_DEFAULT_REGION"],
-            aws_access_key_id=account["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=account["AWS_SECRET_ACCESS_KEY"],
-        )
-
-    sagemaker = client("sagemaker")
+    sagemaker = client(account, "sagemaker")
     (run,) = sagemaker.list_pipeline_executions(PipelineName=SLUG)["PipelineExecutionSummaries"]
     given = sagemaker.list_pipeline_parameters_for_execution(
         PipelineExecutionArn=run["PipelineExecutionArn"]
     )["PipelineParameters"]
     (data,) = (each["Value"] for each in given if each["Name"] == "Data")
     home = f"{SLUG}/source/{data}/"
-    found = client("s3").list_objects_v2(Bucket=BUCKET, Prefix=home)["Contents"]
+    found = client(account, "s3").list_objects_v2(Bucket=BUCKET, Prefix=home)["Contents"]
     sample = extended.root / "data/sample"
     there = {path.relative_to(sample).as_posix() for path in sample.rglob("*.*") if path.is_file()}
     assert {each["Key"].removeprefix(home) for each in found} == there
@@ -241,7 +252,7 @@ def test_an_experiment_is_run_as_it_is_described(extended: Project, tmp_path: Pa
             answer = json.dumps({"predictions": [{"probability": probability, "label": 0}]})
             output = {"observedContentType": "application/json", "data": answer, "encoding": "JSON"}
             with (hour / "1.jsonl").open("w") as captured:
-                for number in range(100):
+                for number in range(REQUESTS):
                     about = {"eventId": "x", "inferenceId": f"{variant}-{number}"}
                     event = {"captureData": {"endpointOutput": output}, "eventMetadata": about}
                     captured.write(f"{json.dumps(event)}\n")
@@ -249,3 +260,15 @@ def test_an_experiment_is_run_as_it_is_described(extended: Project, tmp_path: Pa
     here = command.replace("captured/", f"{tmp_path}/captured/")
     here = here.replace("labels.csv", f"{tmp_path}/labels.csv")
     assert "challenger is better" in extended.does(here)
+
+
+def test_nothing_is_left_to_pay_for(extended: Project, account: dict[str, str]) -> None:
+    s3, registry = client(account, "s3"), client(account, "ecr")
+    assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] > 0
+    assert len(registry.describe_repositories()["repositories"]) == 2
+    given: dict[str, Any] = {name: account[name] for name in account if name.startswith("AWS_")}
+    extended.does(f"PATH={account['PATH']}:$PATH\n{left(extended)}", **given)
+    assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
+    assert registry.describe_repositories()["repositories"] == []
+    assert client(account, "sagemaker").list_pipelines()["PipelineSummaries"] == []
+    assert client(account, "sagemaker").list_endpoints()["Endpoints"] == []

@@ -17,6 +17,7 @@ from {{ cookiecutter.package_name }}.deployment.experiment import (
 )
 from {{ cookiecutter.package_name }}.errors import ProjectError
 
+REQUESTS = 1000  # of each variant
 PREDICTED, CAME_TRUE = np.array([0.9, 0.2]), np.array([1.0, 0.0])
 
 
@@ -39,17 +40,21 @@ def test_a_loss_is_that_of_the_field(loss: Any, expected: list[float]) -> None:
         (-0.5, 1.0, "v2 is better"),
         (0.5, 1.0, "v1 is better"),
         (0.0, 0.01, "no difference that matters: it is below 0.1"),
+        (-0.02, 0.01, "no difference that matters: it is below 0.1"),
+        (0.05, 1.0, "no difference is shown: to look for one below 0.1, start anew"),
         (0.0, 5.0, "undecided: wait for"),
+        (-5.0, 5.0, "undecided: wait for"),
     ],
 )
 def test_the_verdict_follows_the_interval(shift: float, spread: float, verdict: str) -> None:
     draw = np.random.default_rng(0)
-    old, new = draw.normal(1, spread, 1000), draw.normal(1 + shift, spread, 1000)
+    old, new = draw.normal(1, spread, 2000), draw.normal(1, spread, 2000)
+    new += shift - (new.mean() - old.mean())
     found = compare(old, new, 0.1, variants=("v1", "v2"))
     assert found.verdict.startswith(verdict)
     assert found.low <= found.effect <= found.high
-    assert found.effect == pytest.approx(new.mean() - old.mean())
-    assert found.size == pytest.approx(shift / spread, abs=0.1)
+    assert found.effect == pytest.approx(shift)
+    assert found.size == pytest.approx(shift / spread, rel=0.1)
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
@@ -72,6 +77,13 @@ def test_so_many_records_show_the_smallest_effect_as_often_as_they_should() -> N
     assert 760 <= shown <= 840
 
 
+def test_few_records_of_a_rare_class_decide_nothing() -> None:
+    draw = np.random.default_rng(4)
+    loss = np.where(draw.random((300, 330)) < 0.02, 4.0, 0.02)
+    found = [compare(each[:30], each[30:], 1.0).verdict for each in loss]
+    assert all(verdict.startswith("undecided: wait for ") for verdict in found)
+
+
 def test_equal_losses_are_no_difference() -> None:
     found = compare(np.ones(50), np.ones(50), 0.1)
     assert (found.effect, found.size) == (0, 0)
@@ -80,13 +92,16 @@ def test_equal_losses_are_no_difference() -> None:
 @pytest.mark.parametrize(
     ("records", "smallest", "said"),
     [
-        (29, 0.1, "old: 29 records with a label, expected at least 30"),
+        (29, 0.1, "old: 29 requests with a label, expected at least 30"),
         (30, 0, "smallest effect 0: expected a number above 0"),
+        (30, np.inf, "smallest effect inf: expected a number above 0"),
     ],
 )
 def test_what_shows_nothing_is_refused(records: int, smallest: float, said: str) -> None:
     with pytest.raises(ProjectError, match=said):
         compare(np.arange(records), np.arange(50), smallest)
+    with pytest.raises(ProjectError, match="confidence 95: expected a number between 0 and 1"):
+        compare(np.arange(50), np.arange(50), 0.1, confidence=95)
 
 
 def event(predictions: list[dict[str, float]], key: str, kind: str, *, named: bool = True) -> str:
@@ -111,7 +126,7 @@ def folder(tmp_path: Path) -> Path:
         hour.mkdir(parents=True)
         lines = [
             event([{"score": value}], f"{variant}-{n}", kind, named=n % 2 == 0)
-            for n, value in enumerate(draw.uniform(0, 1 if variant == "v1" else 0.2, 200))
+            for n, value in enumerate(draw.uniform(0, 1 if variant == "v1" else 0.2, REQUESTS))
         ]
         (hour / "1.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return endpoint
@@ -120,18 +135,27 @@ def folder(tmp_path: Path) -> Path:
 def test_captured_answers_and_labels_become_a_verdict(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keys = [f"{variant}-{n}" for variant in ("v1", "v2") for n in range(200)]
+    keys = [f"{variant}-{n}" for variant in ("v1", "v2") for n in range(REQUESTS)]
     labels = pl.DataFrame({"inference_id": keys, "late": [0] * len(keys)})
     for suffix in (".csv", ".parquet"):
         path = tmp_path / f"labels{suffix}"
         labels.write_csv(path) if suffix == ".csv" else labels.write_parquet(path)
         words = [str(folder), str(path), "v1", "v2", "--prediction", "score", "--label", "late"]
-        experiment.main([*words, "--loss", "brier", "--smallest", "0.01"])
+        experiment.main([*words, "--loss", "brier", "--smallest", "0.1"])
         said = capsys.readouterr().out.splitlines()
-        assert said[0].startswith("v1: 200 records, mean brier loss 0.3")
+        assert said[0].startswith("v1: 1000 requests, mean brier loss 0.3")
         assert said[-1] == "v2 is better"
-    with pytest.raises(ProjectError, match="--loss squared: expected one of brier"):
-        experiment.main([*words, "--loss", "squared", "--smallest", "0.01"])
+    for loss in ("squared", "quantile:7", "quantile:nan"):
+        with pytest.raises(ProjectError, match=f"--loss {loss}: expected one of brier"):
+            experiment.main([*words, "--loss", loss, "--smallest", "0.1"])
+    for variants in (("v1", "V2"), ("v1", "v1")):
+        typed = [*words[:2], *variants, *words[4:], "--loss", "brier", "--smallest", "0.1"]
+        with pytest.raises(ProjectError, match=f"{', '.join(variants)}: expected two of v"):
+            experiment.main(typed)
+    labels.with_columns(late=7).write_csv(tmp_path / "labels.csv")
+    words[1] = str(tmp_path / "labels.csv")
+    with pytest.raises(ProjectError, match="--loss brier: expected labels 0 and 1 in late"):
+        experiment.main([*words, "--loss", "brier", "--smallest", "0.1"])
     words[1] = str(tmp_path / "nothing.csv")
     with pytest.raises(ProjectError, match=r"nothing\.csv"):
         experiment.main([*words, "--loss", "quantile:0.9", "--smallest", "0.01"])
@@ -148,6 +172,50 @@ def test_several_records_of_a_request_are_told_apart() -> None:
         labelled(rows, pl.DataFrame({"inference_id": ["a", "b"], "y": [7, 8]}), "y")
     with pytest.raises(ProjectError, match="labels: no column z"):
         labelled(rows, labels, "z")
+    named = pl.DataFrame({"inference_id": ["a", "b"], "position": [0, 0], "y": ["yes", "no"]})
+    with pytest.raises(ProjectError, match="labels: expected numbers in y and position: "):
+        labelled(rows, named, "y")
+    unknown = pl.DataFrame({"inference_id": ["a"], "position": [0.0], "y": [np.nan]})
+    assert labelled(rows, unknown, "y").height == 0
+
+
+def test_records_of_a_request_count_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hour = tmp_path / "delays" / "v1" / "2026" / "11" / "25" / "20"
+    hour.mkdir(parents=True)
+    lines = [event([{"score": 0.5}] * 25, f"0{n}", "application/json") for n in range(40)]
+    for variant in ("v1", "v2"):
+        there = tmp_path / "delays" / variant / "2026" / "11" / "25" / "20"
+        there.mkdir(parents=True, exist_ok=True)
+        text = "\n".join(line.replace('"0', f'"0{variant[1]}') for line in lines)
+        # The same answers in two files are the same.
+        (there / "1.jsonl").write_text(text, encoding="utf-8")
+        (there / "2.jsonl").write_text(text, encoding="utf-8")
+    keys = [f"0{variant}{n}" for variant in (1, 2) for n in range(40)]
+    rows = [(key, position, 0) for key in keys for position in range(25)]
+    labels = pl.DataFrame(rows, ["inference_id", "position", "late"], orient="row")
+    labels.write_csv(tmp_path / "labels.csv")
+    words = [str(tmp_path / "delays"), str(tmp_path / "labels.csv"), "v1", "v2"]
+    words += ["--prediction", "score", "--label", "late", "--loss", "brier", "--smallest", "0.1"]
+    experiment.main(words)
+    assert capsys.readouterr().out.startswith("v1: 40 requests, mean brier loss 0.25\n")
+
+
+def test_shares_that_change_within_an_experiment_are_found() -> None:
+    def hours(*shares: float) -> pl.DataFrame:
+        draw = np.random.default_rng(5)
+        rows = [
+            ("new" if draw.random() < share else "old", str(hour), f"{hour}-{n}")
+            for hour, share in enumerate(shares)
+            for n in range(2000)
+        ]
+        return pl.DataFrame(rows, ["variant", "hour", "inference_id"], orient="row")
+
+    experiment.require_same_shares(hours(0.1))
+    experiment.require_same_shares(hours(0.1, 0.1, 0.1))
+    with pytest.raises(ProjectError, match="the shares of the variants have changed"):
+        experiment.require_same_shares(hours(0.1, 0.1, 0.5))
 
 
 def test_what_is_no_capture_is_named(folder: Path, tmp_path: Path) -> None:

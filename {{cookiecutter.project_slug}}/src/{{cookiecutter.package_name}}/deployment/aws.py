@@ -13,8 +13,10 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectTimeoutError,
     EndpointConnectionError,
     NoCredentialsError,
+    ReadTimeoutError,
 )
 
 from ..errors import ProjectError
@@ -139,7 +141,7 @@ class Aws:
         return self.read(service, call, **parameters)
 
     def wait(self, what: str, state: Callable[[], tuple[str, str]], good: str) -> None:
-        """Wait until a state is good, and say each change of it.
+        """Wait until a state is good; each change of it is said, and each five minutes without.
 
         Parameters
         ----------
@@ -157,18 +159,19 @@ class Aws:
         """
         if self.dry_run:
             return
-        end = time.monotonic() + 60 * self.settings.wait_minutes
-        last = ""
+        begun = time.monotonic()
+        last, quiet = "", 0.0
         while True:
             now, reason = state()
-            if now != last:
-                say(f"{what}: {now}")
-                last = now
+            minutes = (time.monotonic() - begun) / 60
+            if now != last or minutes >= quiet + 5:
+                say(f"{what}: {now}" if now != last else f"{what}: {now}, {minutes:.0f} minutes")
+                last, quiet = now, minutes
             if now == good:
                 return
             if now in (*BROKEN, "Deleted", "Stopped"):
                 raise AwsError(f"{what} is {now}: {reason or 'SageMaker gives no reason'}")
-            if time.monotonic() > end:
+            if minutes > self.settings.wait_minutes:
                 raise AwsError(
                     f"{what} is still {now} after {self.settings.wait_minutes} minutes: run the "
                     "command again to go on waiting"
@@ -177,8 +180,12 @@ class Aws:
 
     def _client(self, service: str) -> Any:
         if service not in self._clients:
-            retries: Any = {"mode": "adaptive", "max_attempts": 8}
-            settings = Config(region_name=self.settings.region, retries=retries)
+            settings = Config(
+                region_name=self.settings.region,
+                retries={"mode": "adaptive", "total_max_attempts": 5},
+                connect_timeout=5,
+                read_timeout=30,
+            )
             self._clients[service] = boto3.client(service, config=settings)
         return self._clients[service]
 
@@ -191,7 +198,7 @@ class Aws:
             raise AwsError(
                 f"{call}: no credentials: sign in, such as with `aws sso login`"
             ) from error
-        except EndpointConnectionError as error:
+        except (ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError) as error:
             raise AwsError(f"{call}: no answer from AWS in {region}: {error}") from error
         except ClientError as error:
             said = error.response["Error"]

@@ -41,7 +41,7 @@ def deploy(
     shadow : int, optional
         A version that gets a copy of the requests to one other, and whose answers nobody sees.
     at_once : bool
-        All requests go over in one step, whatever the settings say.
+        All requests go over in one step, and no alarm brings the old version back.
 
     Raises
     ------
@@ -54,11 +54,13 @@ def deploy(
     name = aws.settings.name
     shares = dict(split or {registry.choose(aws, None).number: 1})
     require_together(aws, shares, shadow)
+    found = settled(aws)
+    if found and not at_once:
+        require_step_by_step(aws, found, shares, shadow)
     label = "-".join([*(f"v{each}" for each in shares), *([f"shadow-v{shadow}"] if shadow else [])])
     wanted = configuration(aws, shares, shadow, label)
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:8]
     home = f"{name}-{digest}"
-    found = settled(aws)
     guard(aws, [each["VariantName"] for each in wanted["ProductionVariants"]])
     if found is None:
         config = ensure_configuration(aws, home, wanted)
@@ -66,12 +68,10 @@ def deploy(
         settle(aws)
     elif not found["EndpointConfigName"].startswith(home):
         require_same_kind(aws, found, wanted)
-        how = shifting(aws, found, wanted, at_once=at_once)
-        if not how and not at_once and not aws.settings.variant.serverless:
-            require_serving(aws, most(shares))
         config = ensure_configuration(aws, home, grown(found, wanted))
         unscale(aws)
         try:
+            how = shifting(aws, found, shares, shadow, at_once=at_once)
             aws.change(
                 "sagemaker", "update_endpoint", EndpointName=name, EndpointConfigName=config, **how
             )
@@ -86,11 +86,7 @@ def deploy(
     now = None if aws.dry_run else aws.read("sagemaker", "describe_endpoint", EndpointName=name)
     scale(aws, [each["VariantName"] for each in (now or wanted)["ProductionVariants"]])
     if now and not now["EndpointConfigName"].startswith(home):
-        listed = ", ".join(f"version {each}" for each in serving(aws))
-        raise AwsError(
-            f"{name} went back to {listed}: an alarm rang during the shift: poe registry reject "
-            f"{most(shares)}, not poe endpoint rollback; see docs/runbook.md"
-        )
+        raise AwsError(f"{name} {gone_back(aws, now, most(shares))}")
     if aws.dry_run:
         registry.promote(aws, most(shares))
         return
@@ -171,19 +167,49 @@ def require_same_kind(aws: Aws, found: Mapping[str, Any], wanted: Mapping[str, A
         )
 
 
-def require_serving(aws: Aws, number: int) -> None:
-    """Stop where most requests would go to a version in one step, without a way back.
+def step_by_step(
+    aws: Aws, found: Mapping[str, Any], shares: Mapping[int, int], shadow: int | None
+) -> bool:
+    """Whether requests can shift: not where a variant comes or goes, and not without servers."""
+    there = {each["VariantName"] for each in found["ProductionVariants"]}
+    alike = there == {*VARIANTS[: len(shares)]} and shadow is None
+    return alike and not aws.settings.variant.serverless
+
+
+def require_step_by_step(
+    aws: Aws, found: Mapping[str, Any], shares: Mapping[int, int], shadow: int | None
+) -> None:
+    """Stop where most requests would go to a new version in one step, without a way back.
 
     Raises
     ------
     ProjectError
         Saying what to do first.
     """
-    if number not in (now := serving(aws)):
+    number, now = most(shares), serving(aws)
+    if number in now or aws.settings.variant.serverless:
+        return
+    if not step_by_step(aws, found, shares, shadow):
         raise ProjectError(
             f"version {number} would get most requests in one step, {aws.settings.name} serves "
-            f"{', '.join(map(str, now))}: poe endpoint deploy {number} first"
+            f"{', '.join(map(str, now))}: poe endpoint deploy {number} first, or --at-once"
         )
+
+
+def gone_back(aws: Aws, now: Mapping[str, Any], number: int) -> str:
+    """Say why an endpoint serves what it served before, and what to do."""
+    names = [alarm(aws, kind, each) for kind in GUARDS for each in VARIANTS]
+    rings = aws.every(
+        "cloudwatch", "describe_alarms", "MetricAlarms", AlarmNames=names, StateValue="ALARM"
+    )
+    reasons = [f"{each['AlarmName']} rings" for each in rings]
+    reasons += [now["FailureReason"]] if now.get("FailureReason") else []
+    there = serving(aws)
+    listed = ", ".join(f"version {each}" for each in there)
+    said = f"went back to {listed}: {'; '.join(reasons) or 'an alarm rang during the shift'}"
+    if number in there:
+        return f"{said}: see docs/runbook.md"
+    return f"{said}: if version {number} is the cause, poe registry reject {number}, not rollback"
 
 
 def require_together(aws: Aws, shares: Mapping[int, int], shadow: int | None) -> None:
@@ -249,16 +275,15 @@ def configuration(
 
 
 def shifting(
-    aws: Aws, found: Mapping[str, Any], wanted: Mapping[str, Any], *, at_once: bool
+    aws: Aws,
+    found: Mapping[str, Any],
+    shares: Mapping[int, int],
+    shadow: int | None,
+    *,
+    at_once: bool,
 ) -> dict[str, Any]:
     """Say how requests go over to the new versions, and what brings the old ones back."""
-    names = [
-        {each["VariantName"] for each in described["ProductionVariants"]}
-        for described in (found, wanted)
-    ]
-    # A variant that comes or goes is brought out at once, and a serverless one as well.
-    alike = names[0] == names[1] and "ShadowProductionVariants" not in wanted
-    if not alike or aws.settings.variant.serverless:
+    if not step_by_step(aws, found, shares, shadow):
         return {}
     shift = aws.settings.shift
     # A share of one instance would be all of it.
@@ -269,16 +294,16 @@ def shifting(
         routing |= {"CanarySize": size, "WaitIntervalInSeconds": 60 * shift.wait_minutes}
     elif kind == "linear":
         routing |= {"LinearStepSize": size, "WaitIntervalInSeconds": 60 * shift.wait_minutes}
-    alarms = [{"AlarmName": alarm(aws, kind, name)} for name in sorted(names[0]) for kind in GUARDS]
+    names = [alarm(aws, kind, name) for name in VARIANTS[: len(shares)] for kind in GUARDS]
     described: dict[str, Any] = {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": routing,
             "TerminationWaitInSeconds": 300,
         }
     }
-    # On the way back, the alarms may ring already: they would bring the bad version back.
+    # The alarms may ring already, for the version before: they would bring it back.
     if not at_once:
-        described["AutoRollbackConfiguration"] = {"Alarms": alarms}
+        described["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in names]}
     return {"DeploymentConfig": described}
 
 
@@ -454,6 +479,12 @@ def rollback(aws: Aws) -> None:
     if left:
         say(f"Version {left[0]} is rolled back already; further back: poe endpoint deploy VERSION")
         before = [newest]
+    elif waiting := [each for each in approved if each > newest]:
+        raise ProjectError(
+            f"version {waiting[0]} is approved and does not serve: poe registry reject "
+            f"{waiting[0]} if it went back already; to go from version {newest} further back, "
+            "poe endpoint deploy VERSION --at-once"
+        )
     elif before:
         registry.judge(aws, newest, "Rejected", ROLLED_BACK.format(before[0]))
     else:
@@ -469,7 +500,9 @@ def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
     Raises
     ------
     ProjectError
-        When other versions serve.
+        When other versions serve, or one is no longer approved.
+    AwsError
+        When SageMaker has taken other shares.
     """
     settled(aws)
     now = variants(aws)
@@ -479,6 +512,8 @@ def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
             f"{aws.settings.name} serves {', '.join(map(str, numbers))}: give each of them a "
             "share, or deploy others with poe endpoint deploy"
         )
+    for number in (each for each in shares if shares[each]):
+        registry.choose(aws, number)
     if dict(now.values()) != shares:
         aws.change(
             "sagemaker",
@@ -490,6 +525,8 @@ def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
             ],
         )
         settle(aws)
+        if not aws.dry_run and serving(aws) != shares:
+            raise AwsError(f"{aws.settings.name} keeps its shares: see poe endpoint status")
     registry.promote(aws, most(shares))
 
 
@@ -524,6 +561,9 @@ def main(arguments: list[str] | None = None) -> None:
     deploying = parser.command("deploy", "approved versions: the newest one, or some with shares")
     deploying.add_argument("split", nargs="*", type=_share, metavar="VERSION=SHARE")
     deploying.add_argument("--shadow", type=int, metavar="VERSION", help="gets a copy of requests")
+    deploying.add_argument(
+        "--at-once", action="store_true", help="in one step, without alarms: they may ring already"
+    )
     weighing = parser.command("weights", "change the shares of the versions that serve")
     weighing.add_argument("split", nargs="+", type=_share, metavar="VERSION=SHARE")
     parser.command("rollback", "reject the newest version that serves, go back to the one before")
@@ -538,7 +578,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse(arguments)
     aws = Aws.of(options)
     if options.command == "deploy":
-        deploy(aws, _shares(options.split), options.shadow)
+        deploy(aws, _shares(options.split), options.shadow, at_once=options.at_once)
     elif options.command == "weights":
         weigh(aws, _shares(options.split))
     elif options.command == "rollback":

@@ -3,6 +3,7 @@
 import argparse
 import base64
 import csv
+import functools
 import io
 import json
 import math
@@ -19,7 +20,9 @@ from ..errors import ProjectError
 from .command_line import run, say
 
 KEY = "inference_id"
-FEWEST = 30  # records of a variant, for its mean loss to be nearly normal
+FEWEST = 30  # requests of a variant
+SKEWED = 355  # times the squared skewness: for a mean to be nearly normal
+UNEQUAL = 1e-4  # the chance below which shares have changed
 
 
 def brier(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -58,6 +61,7 @@ def quantile(level: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     return loss
 
 
+BINARY = ("brier", "log")
 LOSSES = {"brier": brier, "log": logarithmic, "absolute": absolute}
 
 
@@ -69,7 +73,7 @@ class Result:
     ----------
     variants : tuple of str
         The one that served before, and the new one.
-    records : tuple of int
+    requests : tuple of int
         Answered by each, with a label.
     losses : tuple of float
         Mean loss of each.
@@ -78,12 +82,12 @@ class Result:
     size : float
         The effect in pooled standard deviations: Cohen's d.
     needed : int
-        Records of each variant that show the smallest effect that matters.
+        Requests of each variant that show the smallest effect that matters.
     verdict : str
     """
 
     variants: tuple[str, str]
-    records: tuple[int, int]
+    requests: tuple[int, int]
     losses: tuple[float, float]
     effect: float
     low: float
@@ -102,19 +106,19 @@ def compare(
     confidence: float = 0.95,
     power: float = 0.8,
 ) -> Result:
-    """Compare the losses of two variants.
+    """Compare the losses of two variants, once there are as many requests as were needed.
 
     Parameters
     ----------
-    old, new : numpy.ndarray of shape (records,)
-        The loss of each record; each record is answered by one of the variants.
+    old, new : numpy.ndarray of shape (requests,)
+        The loss of each request; each request is answered by one of the variants.
     smallest : float
         The smallest difference of mean losses that matters.
     variants : tuple of str
     confidence : float
         Of the interval.
     power : float
-        With which `needed` records show an effect of `smallest`.
+        With which `needed` requests show an effect of `smallest`.
 
     Returns
     -------
@@ -123,39 +127,52 @@ def compare(
     Raises
     ------
     ProjectError
-        When there are too few records, or `smallest` is not above 0.
+        When there are too few requests, or an argument is out of its range.
 
     References
     ----------
     Welch, *The Generalization of "Student's" Problem when Several Different Population Variances
     are Involved*, Biometrika 34, 1947; Cohen, *Statistical Power Analysis for the Behavioral
-    Sciences*, 1988.
+    Sciences*, 1988; for the skewness Kohavi et al., *Seven Rules of Thumb for Web Site
+    Experimenters*, KDD 2014.
     """
-    if not smallest > 0:
+    if not 0 < smallest < math.inf:
         raise ProjectError(f"smallest effect {smallest}: expected a number above 0")
+    if not 0 < confidence < 1:
+        raise ProjectError(f"confidence {confidence}: expected a number between 0 and 1")
     for name, losses in zip(variants, (old, new), strict=True):
         if len(losses) < FEWEST:
             raise ProjectError(
-                f"{name}: {len(losses)} records with a label, expected at least {FEWEST}: wait"
+                f"{name}: {len(losses)} requests with a label, expected at least {FEWEST}: wait"
             )
     effect = float(new.mean() - old.mean())
     variances = float(old.var(ddof=1)), float(new.var(ddof=1))
     pooled = math.sqrt(sum(variances) / 2)
     low = high = effect
     if pooled:
-        found = stats.ttest_ind(new, old, equal_var=False).confidence_interval(confidence)
-        low, high = float(found.low), float(found.high)
+        of_means = [var / len(each) for var, each in zip(variances, (old, new), strict=True)]
+        weights = [var**2 / (len(each) - 1) for var, each in zip(of_means, (old, new), strict=True)]
+        freedom = sum(of_means) ** 2 / sum(weights)
+        half = stats.t.ppf((1 + confidence) / 2, freedom) * math.sqrt(sum(of_means))
+        low, high = float(effect - half), float(effect + half)
     quantiles = stats.norm.ppf((1 + confidence) / 2) + stats.norm.ppf(power)
     needed = math.ceil(quantiles**2 * sum(variances) / smallest**2)
-    if high < 0:
+    centred = np.concatenate([old - old.mean(), new - new.mean()])
+    if pooled:
+        skewness = np.mean(centred**3) / np.mean(centred**2) ** 1.5
+        needed = max(needed, math.ceil(SKEWED * skewness**2))
+    missing = needed - min(len(old), len(new))
+    # A look before that, at what chance has made of it, is no test at this confidence.
+    if missing > 0:
+        verdict = f"undecided: wait for {missing} more requests of each"
+    elif -smallest < low and high < smallest:
+        verdict = f"no difference that matters: it is below {smallest:g}"
+    elif high < 0:
         verdict = f"{variants[1]} is better"
     elif low > 0:
         verdict = f"{variants[0]} is better"
-    elif -smallest < low and high < smallest:
-        verdict = f"no difference that matters: it is below {smallest:g}"
     else:
-        missing = max(needed - min(len(old), len(new)), 1)
-        verdict = f"undecided: wait for {missing} more records of each"
+        verdict = f"no difference is shown: to look for one below {smallest:g}, start anew"
     return Result(
         variants,
         (len(old), len(new)),
@@ -182,8 +199,9 @@ def captured(folder: Path, field: str) -> pl.DataFrame:
 
     Returns
     -------
-    polars.DataFrame of shape (predictions, 4)
-        `variant`, `inference_id`, `position` within the request, and `prediction`.
+    polars.DataFrame of shape (predictions, 5)
+        `variant`, the `hour` in which it was captured, `inference_id`, `position` within the
+        request, and `prediction`.
 
     Raises
     ------
@@ -191,16 +209,24 @@ def captured(folder: Path, field: str) -> pl.DataFrame:
         When there is no file, or one is not as SageMaker writes it.
     """
     found = sorted(folder.glob("*/*/*/*/*/*.jsonl"))  # VARIANT/yyyy/mm/dd/hh/
-    rows = [row for path in found for row in _rows(path, path.parents[4].name, field)]
+    rows = [
+        (path.parents[4].name, "/".join(path.parts[-5:-1]), *row)
+        for path in found
+        for row in _rows(path, field)
+    ]
     if not rows:
         raise ProjectError(
             f"{folder}: no captured prediction: copy captured/VERSIONS/ENDPOINT of the bucket there"
         )
-    schema = {"variant": pl.String, KEY: pl.String, "position": pl.Int64, "prediction": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    schema: dict[str, Any] = dict.fromkeys(("variant", "hour", KEY), pl.String)
+    schema |= {"position": pl.Int64, "prediction": pl.Float64}
+    # A file that is there twice makes no second request.
+    return pl.DataFrame(rows, schema=schema, orient="row").unique(
+        ["variant", KEY, "position"], keep="first", maintain_order=True
+    )
 
 
-def _rows(path: Path, variant: str, field: str) -> Iterator[tuple[str, str, int, float]]:
+def _rows(path: Path, field: str) -> Iterator[tuple[str, int, float]]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             event = json.loads(line)
@@ -211,7 +237,7 @@ def _rows(path: Path, variant: str, field: str) -> Iterator[tuple[str, str, int,
                 text = base64.b64decode(text).decode()
             key = about.get("inferenceId", about["eventId"])
             for position, value in enumerate(_values(text, output["observedContentType"], field)):
-                yield variant, key, position, float(value)
+                yield key, position, float(value)
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise ProjectError(
                 f"{path}, line {number}: not a captured answer with {field} "
@@ -250,7 +276,8 @@ def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.
     Raises
     ------
     ProjectError
-        When a column is missing, or a record has several labels, or a label several records.
+        When a column is missing or of another type, or a record has several labels, or a label
+        several records.
     """
     missing = {KEY, label} - {*labels.columns}
     if missing:
@@ -258,8 +285,15 @@ def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.
     keys = [KEY, "position"] if "position" in labels.columns else [KEY]
     if labels.select(keys).is_duplicated().any():
         raise ProjectError(f"labels: a record of {', '.join(keys)} has several labels: keep one")
-    known = labels.select(*keys, pl.col(label).cast(pl.Float64).alias("label")).drop_nulls()
-    found = predictions.join(known.with_columns(pl.col(KEY).cast(pl.String)), on=keys)
+    types: dict[str, Any] = {KEY: pl.String, "position": pl.Int64, label: pl.Float64}
+    try:
+        known = labels.select(pl.col(name).cast(types[name]) for name in [*keys, label])
+    except pl.exceptions.PolarsError as error:
+        raise ProjectError(
+            f"labels: expected numbers in {label} and position: {str(error).splitlines()[0]}"
+        ) from error
+    known = known.rename({label: "label"}).fill_nan(None).drop_nulls()
+    found = predictions.join(known, on=keys)
     if "position" not in keys and (found["position"] > 0).any():
         raise ProjectError("labels: requests hold several records: add a column position, from 0")
     return found
@@ -281,33 +315,68 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--confidence", type=float, default=0.95, help="(%(default)s)")
     options = parser.parse_args(arguments)
     read: Callable[[Path], Any] = (
-        pl.read_parquet if options.labels.suffix == ".parquet" else pl.read_csv
+        pl.read_parquet
+        if options.labels.suffix == ".parquet"
+        else functools.partial(pl.read_csv, schema_overrides={KEY: pl.String})  # such as 0001
     )
     try:
         labels = read(options.labels)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise ProjectError(f"{options.labels}: {str(error).splitlines()[0]}") from error
-    found = labelled(captured(options.captured, options.prediction), labels, options.label)
     loss = _loss(options.loss)
-    old, new = (
-        loss(rows["prediction"].to_numpy(), rows["label"].to_numpy())
-        for rows in (found.filter(variant=name) for name in (options.old, options.new))
-    )
     variants = (options.old, options.new)
+    answered = captured(options.captured, options.prediction)
+    there = {*answered["variant"]}
+    if options.old == options.new or not there.issuperset(variants):
+        raise ProjectError(f"{options.old}, {options.new}: expected two of {', '.join(there)}")
+    found = labelled(answered, labels, options.label)
+    if options.loss in BINARY and not found["label"].is_in([0.0, 1.0]).all():
+        raise ProjectError(f"--loss {options.loss}: expected labels 0 and 1 in {options.label}")
+    require_same_shares(answered.filter(pl.col("variant").is_in(variants)))
+    losses = loss(found["prediction"].to_numpy(), found["label"].to_numpy())
+    # What is drawn at random is a request: its records are alike.
+    each = found.with_columns(loss=losses).group_by("variant", KEY, maintain_order=True)
+    means = each.agg(pl.col("loss").mean())
+    old, new = (means.filter(variant=name)["loss"].to_numpy() for name in variants)
     result = compare(old, new, options.smallest, variants=variants, confidence=options.confidence)
-    for name, records, mean in zip(variants, result.records, result.losses, strict=True):
-        say(f"{name}: {records} records, mean {options.loss} loss {mean:.5g}")
+    for name, requests, mean in zip(variants, result.requests, result.losses, strict=True):
+        say(f"{name}: {requests} requests, mean {options.loss} loss {mean:.5g}")
     say(
         f"difference {result.effect:+.5g} [{result.low:+.5g}, {result.high:+.5g}], "
-        f"{result.size:+.3f} standard deviations; {result.needed} records of each are needed "
+        f"{result.size:+.3f} standard deviations; {result.needed} requests of each are needed "
         f"to see {options.smallest:g}"
     )
     say(result.verdict)
 
 
+def require_same_shares(answered: pl.DataFrame) -> None:
+    """Stop where the shares of the variants have changed: hours differ, and would look like them.
+
+    Parameters
+    ----------
+    answered : polars.DataFrame
+        Of `captured`.
+
+    Raises
+    ------
+    ProjectError
+        When that is unlikely to be chance, by a test of independence of variant and hour.
+    """
+    requests = answered.unique(["variant", KEY])
+    counts = requests.pivot("variant", index="hour", values=KEY, aggregate_function="len")
+    table = counts.drop("hour").fill_null(0).to_numpy()
+    if len(table) > 1 and stats.chi2_contingency(table).pvalue < UNEQUAL:
+        raise ProjectError(
+            "the shares of the variants have changed within what was captured: give hours with "
+            "the same shares alone"
+        )
+
+
 def _loss(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     kind, _, level = name.partition(":")
     try:
+        if kind == "quantile" and not 0 < float(level) < 1:
+            raise ValueError(level)
         return quantile(float(level)) if kind == "quantile" else LOSSES[name]
     except (KeyError, ValueError) as error:
         raise ProjectError(

@@ -47,7 +47,10 @@ def deploy(aws: Aws, wanted: Mapping[str, Any]) -> None:
         return
     registry.ensure_group(aws)
     if aws.dry_run:
-        before, after = (json.dumps(each, indent=2).splitlines() for each in (present, wanted))
+        before, after = (
+            json.dumps({"RoleArn": acting, **each}, indent=2).splitlines()
+            for acting, each in (((found or {}).get("RoleArn"), present), (role, wanted))
+        )
         for line in difflib.unified_diff(before, after, "deployed", "here", lineterm=""):
             say(line)
         return
@@ -58,8 +61,9 @@ def deploy(aws: Aws, wanted: Mapping[str, Any]) -> None:
     }
     tags = [{"Key": "git_commit", "Value": commit() or "none"}]
     if found:
-        aws.change("sagemaker", "update_pipeline", **given)
+        # First: with the change done, a second call would leave them out.
         aws.change("sagemaker", "add_tags", ResourceArn=found["PipelineArn"], Tags=tags)
+        aws.change("sagemaker", "update_pipeline", **given)
     else:
         aws.change("sagemaker", "create_pipeline", **given, Tags=tags)
     say(f"{name} is {'changed' if found else 'made'}: poe pipeline-run data/sample")
@@ -85,10 +89,13 @@ def start(aws: Aws, source: str, parameters: Mapping[str, str]) -> None:
     found = aws.find("sagemaker", "describe_pipeline", PipelineName=name)
     if found is None:
         raise ProjectError(f"{name}: no such pipeline: poe pipeline-deploy")
-    known = [each["Name"] for each in json.loads(found["PipelineDefinition"])["Parameters"]]
-    free = [each for each in known if each not in GIVEN]
-    if unknown := [name for name in parameters if name not in free]:
-        raise ProjectError(f"{', '.join(unknown)}: no such parameter; there are {', '.join(free)}")
+    known = json.loads(found["PipelineDefinition"])["Parameters"]
+    free = {each["Name"]: each["Type"] for each in known if each["Name"] not in GIVEN}
+    for key, value in parameters.items():
+        if key not in free:
+            raise ProjectError(f"{key}: no such parameter; there are {', '.join(free)}")
+        if free[key] == "Integer" and not (value.isdecimal() and int(value)):
+            raise ProjectError(f"{key}={value}: expected a whole number above 0")
     folder = Path(source)
     data = upload(aws, folder) if folder.is_dir() else source
     version = data if folder.is_dir() else stored(aws, source)
@@ -122,13 +129,17 @@ def upload(aws: Aws, folder: Path) -> str:
     The name follows from the files: the same data make a step that is done already known, and
     others do not change what an earlier run was given.
     """
+    if ROOT.is_relative_to(folder.resolve()):
+        raise ProjectError(f"{folder}: holds this repository: give the folder with source tables")
+    found = [path for path in sorted(folder.rglob("*")) if path.suffix in (".csv", ".parquet")]
+    named = {path.relative_to(folder): path for path in found if path.is_file()}
     files = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        name.as_posix(): path
+        for name, path in named.items()
+        if not any(part.startswith(".") for part in name.parts)
     }
     if not files:
-        raise ProjectError(f"{folder}: no file in this folder: give the one with the source tables")
+        raise ProjectError(f"{folder}: no .csv or .parquet: give the folder with source tables")
     identity = hashlib.sha256()
     for name, path in files.items():
         with path.open("rb") as opened:

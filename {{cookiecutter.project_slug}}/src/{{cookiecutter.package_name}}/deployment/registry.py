@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,17 +100,19 @@ def register(aws: Aws, image: str, folder: Path, reports: Path) -> str:
     Raises
     ------
     ProjectError
-        When a file is missing, the gate has stopped the model, or the image is not named by
-        digest.
+        When a file is missing, the report is of another model or the gate has stopped this one,
+        or the image is not named by digest.
     """
     require_digest(image)
     metrics = reports / "metrics.json"
     for path in [*(folder / name for name in FILES), metrics, reports / REPORT]:
         if not path.is_file():
             raise ProjectError(f"{path}: no such file. Make it first: poe pipeline")
-    gate = json.loads(metrics.read_bytes())["gate"]
-    if not gate["good"]:
-        raise ProjectError(f"{metrics}: the gate stopped this model: {gate['failed']}")
+    found = json.loads(metrics.read_bytes())
+    if found["model_sha256"] != hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest():
+        raise ProjectError(f"{metrics}: it is of another model than {folder}: poe pipeline")
+    if not found["gate"]["good"]:
+        raise ProjectError(f"{metrics}: the gate stopped this model: {found['gate']['failed']}")
     archive = pack(folder)
     identity = hashlib.sha256(archive + image.encode()).hexdigest()
     prefix = f"{aws.settings.name}/models/{identity[:16]}"
@@ -122,7 +125,7 @@ def register(aws: Aws, image: str, folder: Path, reports: Path) -> str:
             return version.arn
     put(aws, f"{prefix}/model.tar.gz", archive)
     for path in (metrics, reports / REPORT):
-        put(aws, f"{prefix}/{path.name}", path.read_bytes())
+        put(aws, f"{prefix}/{path.name}", path.read_bytes(), again=True)
     ensure_group(aws)
     metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
     created = aws.change(
@@ -148,7 +151,7 @@ def require_digest(image: str) -> None:
     ProjectError
         Naming the image.
     """
-    if "@sha256:" not in image:
+    if not re.search("@sha256:[0-9a-f]{64}$", image):
         raise ProjectError(f"{image}: expected an image by digest, …@sha256:…; push it first")
 
 
@@ -217,10 +220,10 @@ def promote(aws: Aws, number: int) -> None:
         say(f"Version {number} is the one in production, which new models are compared with")
 
 
-def put(aws: Aws, key: str, body: bytes) -> None:
-    """Upload a file, unless it is there."""
+def put(aws: Aws, key: str, body: bytes, *, again: bool = False) -> None:
+    """Upload a file, unless it is there or is to be replaced."""
     bucket = aws.settings.bucket
-    if aws.find("s3", "head_object", Bucket=bucket, Key=key):
+    if not again and aws.find("s3", "head_object", Bucket=bucket, Key=key):
         return
     if aws.dry_run:
         say(f"would s3 put_object s3://{bucket}/{key} ({len(body)} bytes)")
@@ -258,10 +261,10 @@ def model(aws: Aws, number: int) -> str:
     return name
 
 
-def judge(aws: Aws, number: int, status: str, note: str) -> None:
+def judge(aws: Aws, number: int, status: str, reason: str) -> None:
     """Approve or reject a version, with a reason that is kept."""
     version = choose(aws, number, approved=False)
-    if version.status == status:
+    if version.status == status and note(aws, version) == reason:
         say(f"Version {number} is {status} already")
         return
     aws.change(
@@ -269,7 +272,7 @@ def judge(aws: Aws, number: int, status: str, note: str) -> None:
         "update_model_package",
         ModelPackageArn=version.arn,
         ModelApprovalStatus=status,
-        ApprovalDescription=note,
+        ApprovalDescription=reason,
     )
     if not aws.dry_run:
         say(f"Version {number} is {status}")
@@ -283,7 +286,10 @@ def note(aws: Aws, version: Version) -> str:
 
 def lines(aws: Aws) -> Iterator[str]:
     """Describe each version in a line, with the folder of its report."""
-    for each in versions(aws):
+    listed = versions(aws)
+    if not listed:
+        yield f"no version of {aws.settings.name} in {aws.settings.region}"
+    for each in listed:
         found = aws.read("sagemaker", "describe_model_package", ModelPackageName=each.arn)
         quality = found.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
         folder = quality.get("S3Uri", "").rpartition("/")[0]

@@ -30,6 +30,8 @@ def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
     for given in (source, target):
         if not given.startswith(home):
             raise ProjectError(f"{given}: expected an address below {home}, see docs/iam/")
+    if target.rstrip("/") == source.rpartition("/")[0]:
+        raise ProjectError(f"{target}: holds the source: give another folder below {home}")
     if not (kind := KINDS.get(source.rpartition(".")[2])):
         raise ProjectError(f"{source}: expected a file .jsonl or .csv")
     version = registry.choose(aws, number)
@@ -37,6 +39,10 @@ def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
     read = aws.find("s3", "head_object", Bucket=bucket, Key=key)
     if read is None:
         raise ProjectError(f"{source}: no such file: upload it there, as .jsonl or .csv")
+    # SageMaker scores all whose names begin so.
+    listed = aws.every("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=key)
+    if further := [each["Key"] for each in listed if each["Key"] != key]:
+        raise ProjectError(f"{source}: {further[0]} begins with the same name: move one of them")
     # The same file again is the same job; one that failed is tried again under another name.
     for attempt in range(100):
         given = f"{version.arn} {source} {read['ETag']} {target} {attempt}"

@@ -1,5 +1,6 @@
 """Stage `evaluate`: metrics, baselines, plots and the report; then the gate."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -112,7 +113,10 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
         "not_worse_than_production": not in_use or found[-1].passed,
         "failed": "; ".join(failures(found)),
     }
-    text = json.dumps(result, indent=2) + "\n"
+    # Which model all this is of; see deployment/registry.py.
+    model = (where.models / "model.onnx").read_bytes()
+    described = result | {"model_sha256": hashlib.sha256(model).hexdigest()}
+    text = json.dumps(described, indent=2) + "\n"
     (where.reports / "metrics.json").write_text(text, encoding="utf-8")
     for window, values in measured.items():
         log.info("%s: %s", window, metrics.summary(values))
