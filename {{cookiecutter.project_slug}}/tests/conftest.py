@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -140,8 +141,13 @@ def folder(
     outputs = outputs_of(model, validation[TARGET].to_numpy(), predict(model, validation))
     folder = tmp_path_factory.mktemp("exported") / "models"
     folder.mkdir()
-    (folder / "model.onnx").write_bytes(to_onnx(model))
-    metadata = {"contract_version": version(COLUMNS), "outputs": asdict(outputs)}
+    exported = to_onnx(model)
+    (folder / "model.onnx").write_bytes(exported)
+    metadata = {
+        "contract_version": version(COLUMNS),
+        "outputs": asdict(outputs),
+        "model_crc32": zlib.crc32(exported),
+    }
     (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
     return folder
 

@@ -2,12 +2,12 @@
 
 import fnmatch
 import functools
-import hashlib
 import itertools
 import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -203,7 +203,7 @@ def judged(reports: Path, *, good: bool) -> None:
     """Write what the gate has found."""
     gate = {"good": good, "failed": "" if good else "test: 0.5 < 0.6"}
     model = (reports.parent / "models" / "model.onnx").read_bytes()
-    found = {"gate": gate, "model_sha256": hashlib.sha256(model).hexdigest()}
+    found = {"gate": gate, "model_crc32": zlib.crc32(model)}
     (reports / "metrics.json").write_text(json.dumps(found), encoding="utf-8")
 
 

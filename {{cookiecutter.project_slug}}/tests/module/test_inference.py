@@ -4,8 +4,10 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -207,6 +209,24 @@ def test_an_unusable_model_is_refused_in_one_line(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(ModelError, match="No such file"):
         Predictor(tmp_path)
+
+
+def test_a_model_with_a_flipped_bit_is_refused(folder: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(folder, tmp_path / "models")
+    whole = (damaged / "model.onnx").read_bytes()
+    metadata = json.loads((damaged / "metadata.json").read_text(encoding="utf-8"))
+    text = json.dumps(metadata | {"model_crc32": zlib.crc32(whole)})
+    (damaged / "metadata.json").write_text(text, encoding="utf-8")
+    said = []
+    for position in range(len(whole) // 50, len(whole), len(whole) // 50):
+        found = bytearray(whole)
+        found[position] ^= 1
+        (damaged / "model.onnx").write_bytes(found)
+        with pytest.raises(ModelError, match=r"model\.onnx: not ") as caught:
+            Predictor(damaged)
+        said.append(str(caught.value))
+    # What the runtime would load.
+    assert any("not the model that metadata.json is of" in each for each in said)
 
 
 def test_a_model_of_other_features_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Stage `evaluate`: metrics, baselines, plots and the report; then the gate."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ import polars as pl
 
 from ..config import WINDOWS
 from ..errors import ModelError
-from ..inference.predictor import Predictor
+from ..inference.predictor import CHECKSUM, Predictor
 from ..preprocessing.features import CATEGORICAL, NUMERIC
 from ..preprocessing.ingest import read
 from ..schema import TARGET
@@ -114,8 +113,7 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
         "failed": "; ".join(failures(found)),
     }
     # Which model all this is of; see deployment/registry.py.
-    model = (where.models / "model.onnx").read_bytes()
-    described = result | {"model_sha256": hashlib.sha256(model).hexdigest()}
+    described = result | {CHECKSUM: predictor.metadata[CHECKSUM]}
     text = json.dumps(described, indent=2) + "\n"
     (where.reports / "metrics.json").write_text(text, encoding="utf-8")
     for window, values in measured.items():

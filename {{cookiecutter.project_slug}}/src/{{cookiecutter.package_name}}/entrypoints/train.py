@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ import polars as pl
 from .. import contract
 from ..config import WINDOWS, combinations
 from ..errors import ConfigError
-from ..inference.predictor import METADATA_FILE, MODEL_FILE, load, score
+from ..inference.predictor import CHECKSUM, METADATA_FILE, MODEL_FILE, load, score
 from ..preprocessing.features import CATEGORICAL, NUMERIC
 from ..preprocessing.ingest import files, read
 from ..schema import COLUMNS, TARGET
@@ -105,6 +106,7 @@ def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]
         "window": _window(frame, config.data.split.column),
         "metrics": measured,
         "parity": difference,
+        CHECKSUM: zlib.crc32(exported),
         "seed": config.seed,
         "hyperparameters": config.model.model_dump(),
         "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,6 +1,7 @@
 """The predictor: from an exported model, scores for records."""
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ..schema import COLUMNS
 
 MODEL_FILE = "model.onnx"
 METADATA_FILE = "metadata.json"
+CHECKSUM = "model_crc32"
 RECORD_SCHEMA = pl.Schema((column.name, column.polars_type) for column in contract.inputs(COLUMNS))
 FEATURES = [*NUMERIC, *CATEGORICAL]
 AS_IS = pl.QueryOptFlags.none()
@@ -41,7 +43,13 @@ class Predictor:
     def __init__(self, folder: Path) -> None:
         self.metadata = _read_metadata(folder)
         self.outputs = Outputs(**self.metadata["outputs"])
-        self._session = load(_read_model(folder), str(folder / MODEL_FILE))
+        model = _read_model(folder)
+        self._session = load(model, str(folder / MODEL_FILE))
+        if zlib.crc32(model) != self.metadata.get(CHECKSUM, zlib.crc32(model)):
+            raise ModelError(
+                f"{folder / MODEL_FILE}: not the model that {METADATA_FILE} is of: it is damaged, "
+                f"or of another training. {RETRAIN}"
+            )
         given = {node.name: node.shape[-1] for node in self._session.get_outputs()}[Outputs.tensor]
         if given != self.outputs.width:
             raise ModelError(
