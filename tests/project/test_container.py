@@ -7,12 +7,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from urllib.parse import urlsplit
 
 import certifi
@@ -26,6 +29,7 @@ from tests.project.conftest import Project, described
 
 LIMIT = 350e6  # bytes that the serving image may add to its base
 # How the settings of pip that a build is given begin, and a line among its certificates.
+OF_NOBODY_ELSE = [".env", ".coverage"]  # git ignores them as well
 INDEX, CERTIFICATE = "[global]\nindex-url = ", "# certificates of this test"
 
 
@@ -60,6 +64,8 @@ def built(
         try:
             # Where nobody else may read the files of a project, the server is nobody all the same.
             _trained.does("chmod -R go-rwx src")
+            for name in OF_NOBODY_ELSE:
+                next(_trained.root.glob("src/*/schema.py")).with_name(name).write_text("secret\n")
             _trained.does("poe image", REQUESTS_CA_BUNDLE=str(bundle))
             yield _trained
         finally:
@@ -117,6 +123,9 @@ def test_no_layer_holds_the_package_index_or_a_certificate(built: Project, targe
     if index != "pypi.org":  # which packages name as well
         secrets.append(index)
     assert leaks(name, base(built), *secrets) == []
+    held = {path.rpartition("/")[2] for path, _ in layers(name, base(built))}
+    assert "schema.py" in held
+    assert held.isdisjoint(OF_NOBODY_ELSE)
     assert "[global]" not in docker("history", "--no-trunc", name)
 
 
@@ -359,6 +368,29 @@ def test_a_body_that_does_not_arrive_is_given_up_in_time_and_holds_up_nobody(
         assert time.monotonic() - begun < 60
 
 
+def test_large_bodies_at_once_fit_into_a_small_machine(built: Project) -> None:
+    bodies = [
+        ("text/csv", b"a\n" * (25 * 2**19), 400),
+        ("application/jsonlines", b"{}\n" * (25 * 2**20 // 3), 422),
+    ]
+    with served(built, "--memory", "2g", "--memory-swap", "2g") as (url, _):
+        schemas = httpx.get(f"{url}/openapi.json").json()["components"]["schemas"]
+        names = [*schemas["Record"]["properties"]]
+        records = pl.read_parquet(built.root / "data/raw/records.parquet", columns=names)
+        rows = records.select(names).write_csv(include_header=False).encode()
+        bodies += [("text/csv", rows * (25 * 2**20 // len(rows)), 200)] * 4
+
+        def ask(given: tuple[str, bytes, int]) -> int:
+            kind, content, _ = given
+            headers = {"content-type": kind}
+            address = f"{url}/invocations"
+            return httpx.post(address, content=content, headers=headers, timeout=120).status_code
+
+        with ThreadPoolExecutor(len(bodies)) as threads:
+            assert [*threads.map(ask, bodies)] == [status for _, _, status in bodies]
+        assert httpx.get(f"{url}/ping").status_code == 200
+
+
 @pytest.fixture(scope="module")
 def loaded(built: Project) -> Project:
     """The project with Locust."""
@@ -376,6 +408,32 @@ def test_the_load_on_a_container_is_reported(loaded: Project) -> None:
     report = json.loads((loaded.root / "reports/load.json").read_text())
     assert [step["users"] for step in report["steps"]] == [1, 4]
     assert f"# Load on {url}" in (loaded.root / "reports/load.md").read_text()
+
+
+def worked(process: int) -> float:
+    """For how many seconds a process has used a core."""
+    numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_server_that_stands_still_is_found(loaded: Project) -> None:
+    command = LOAD.replace("seconds=1", "seconds=9").replace("[1,4]", "[4]")
+    with served(loaded) as (url, pid):
+        before = worked(pid)
+
+        def stop() -> None:
+            while worked(pid) < before + 1:
+                time.sleep(0.05)
+            os.kill(pid, signal.SIGSTOP)
+
+        stopping = Thread(target=stop)
+        stopping.start()
+        try:
+            said = loaded.refuses(command.format(url))
+        finally:
+            stopping.join()
+            os.kill(pid, signal.SIGCONT)
+    assert "of the requests failed, required at most 0" in said
 
 
 def test_a_server_that_is_too_slow_is_stopped_at_the_limit(loaded: Project, tmp_path: Path) -> None:

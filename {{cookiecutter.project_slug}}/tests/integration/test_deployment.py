@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -1351,6 +1352,37 @@ def test_images_of_a_pipeline_are_named_by_digest() -> None:
         pipeline.main(["deploy", "train:latest", IMAGE, *TYPED])
 
 
+def test_what_was_made_here_is_kept_until_there_is_more(aws: Aws, tmp_path: Path) -> None:
+    moto("s3").put_object(Bucket=BUCKET, Key=f"{NAME}/source/a.csv", Body=b"1")
+    local.download(aws, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    for name in ("first", "second"):
+        moto("s3").put_object(Bucket=BUCKET, Key=f"{NAME}/trained/{name}", Body=b"1")
+        local.download(aws, tmp_path / "out")
+        moto("s3").delete_object(Bucket=BUCKET, Key=f"{NAME}/trained/{name}")
+        local.download(aws, tmp_path / "out")
+        assert [path.name for path in (tmp_path / "out" / "trained").iterdir()] == [name]
+    assert [*tmp_path.iterdir()] == [tmp_path / "out"]
+    CALLS.clear()  # not those of who deploys
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_here_though_the_sdk_takes_it_for_done(number: int) -> None:
+    tidied = []
+
+    def taken_for_done() -> None:
+        with local.interruptible():
+            try:
+                signal.raise_signal(number)
+            except KeyboardInterrupt:
+                signal.raise_signal(number)
+                tidied.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        taken_for_done()
+    assert tidied
+
+
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a `docker` that builds nothing writes down what it is asked."""
@@ -1388,7 +1420,7 @@ def test_an_engine_that_does_not_answer_is_told(
     docker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REFUSED", "version")
-    with pytest.raises(ProjectError, match="^Docker does not answer: so it is$"):
+    with pytest.raises(ProjectError, match="^Docker does not answer, start it: so it is$"):
         image.build("serve")
     assert " build " not in docker.read_text("utf-8")
 

@@ -35,6 +35,9 @@ from {{ cookiecutter.package_name }}.preprocessing.ingest import read
 from {{ cookiecutter.package_name }}.schema import TARGET
 
 
+STOPS = (SystemExit, RuntimeError, pl.exceptions.PanicException)
+
+
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in place of `/opt/ml`."""
@@ -71,7 +74,7 @@ def failure(base: Path, work: environment.Work, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("sys.argv", ["job"])
     before = signal.getsignal(signal.SIGTERM)
     try:
-        with pytest.raises((SystemExit, RuntimeError)) as caught:
+        with pytest.raises(STOPS) as caught:
             environment.run(work)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -242,6 +245,32 @@ def test_a_channel_that_is_missing_or_empty_is_named(
     assert f"Give the job an input `{channel}`" in failure(base, train.main, monkeypatch)
 
 
+@pytest.mark.parametrize("channel", WINDOWS[:2])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda frame: frame.clear(), "no row, expected at least one"),
+        (lambda frame: frame.drop(TARGET), f"columns missing: {TARGET}"),
+        (lambda frame: frame.with_columns(pl.lit(None).alias(TARGET)), f"rows without {TARGET}"),
+        (lambda frame: frame.cast(pl.String), "expected numbers, in parquet"),
+    ],
+    ids=["empty", "no-target", "unknown", "texts"],
+)
+def test_a_window_that_cannot_be_learned_from_is_named(
+    base: Path,
+    training: Callable[..., None],
+    windows: dict[str, pl.DataFrame],
+    monkeypatch: pytest.MonkeyPatch,
+    channel: str,
+    change: Callable[[pl.DataFrame], pl.DataFrame],
+    said: str,
+) -> None:
+    training(base, windows | {channel: change(windows[channel])})
+    told = failure(base, train.main, monkeypatch)
+    assert f"input/data/{channel}: " in told
+    assert said in told
+
+
 def test_files_of_other_columns_are_named(
     base: Path,
     training: Callable[..., None],
@@ -263,6 +292,39 @@ def test_whatever_stops_a_job_is_told(base: Path, monkeypatch: pytest.MonkeyPatc
     assert said.startswith("RuntimeError: something of several lines")
     assert len(said.encode()) <= sagemaker.REASON_LIMIT
     assert (base / "output" / "message").read_text(encoding="utf-8") == said
+
+
+@pytest.mark.parametrize(
+    ("stop", "said"),
+    [
+        (pl.exceptions.PanicException("unwrap"), "PanicException: unwrap"),
+        (KeyboardInterrupt(), "stopped by SIGINT"),
+        (SystemExit(2), "exit status 2: see the log"),
+    ],
+)
+def test_what_is_no_exception_is_told_as_well(
+    base: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException, said: str
+) -> None:
+    def stopped(where: Paths, arguments: Sequence[str]) -> None:
+        raise stop
+
+    training_job = base / "input" / "config"
+    training_job.mkdir(parents=True)
+    assert failure(base, stopped, monkeypatch) == said
+    # Nothing is left of it after a try that ends well.
+    environment.run(lambda *_: None)
+    assert not (base / "output" / "failure").exists()
+
+
+def test_a_server_hears_sigterm_before_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(environment, "_named", lambda _: signal.raise_signal(signal.SIGTERM))
+    try:
+        with pytest.raises(SystemExit) as caught:
+            environment.serve()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.code == 0
 
 
 def test_what_cannot_be_imported_is_told(base: Path, tmp_path: Path) -> None:

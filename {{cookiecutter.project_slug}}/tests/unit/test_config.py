@@ -39,6 +39,7 @@ def test_a_value_is_overridden() -> None:
         ("sed=1", "sed=1: no such key; the configuration has .*seed"),
         ("seed=-1", "seed=-1: input should be greater than or equal to 0"),
         ("evaluation.minimum_gain=inf", "minimum_gain=inf: input should be a finite"),
+        ("seed=true", "seed=True: expected a number"),
         ("seed=often", "seed=often: input should be a valid integer"),
         ("data.tolerance=2", "data.tolerance=2: input should be less than or equal to 1"),
         ("model=none", "Could not find 'model/none'"),

@@ -1,7 +1,9 @@
 """Load: what is made of the times of answers, and the limits they are held to."""
 
+import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,6 +69,16 @@ def test_the_report_holds_table_knee_and_verdict(
     assert capsys.readouterr().out.strip() == text.strip()
     found = json.loads((tmp_path / "reports" / "load.json").read_text(encoding="utf-8"))
     assert found["knee"]["users"] == 1
+
+
+def test_a_server_that_takes_no_records_gets_no_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = SimpleNamespace(open=lambda *_, **__: io.StringIO('{"info": {}}'))
+    monkeypatch.setattr(load, "build_opener", lambda *_: opened)
+    (tmp_path / "records.parquet").touch()
+    with pytest.raises(ProjectError, match=r"http://x/openapi\.json: describes no record"):
+        load.bodies("http://x", tmp_path / "records.parquet")
 
 
 def test_without_records_there_is_no_load(tmp_path: Path) -> None:

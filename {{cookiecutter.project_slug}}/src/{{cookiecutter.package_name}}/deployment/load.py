@@ -112,7 +112,10 @@ def bodies(url: str, records: Path) -> list[str]:
         raise ProjectError(
             f"{url}: no answer ({error}): start the server, or give --url"
         ) from error
-    fields = list(described["components"]["schemas"]["Record"]["properties"])
+    schemas = described.get("components", {}).get("schemas", {})
+    fields = list(schemas.get("Record", {}).get("properties", {}))
+    if not fields:
+        raise ProjectError(f"{url}/openapi.json: describes no record: give --url of this server")
     rows = pl.read_parquet(records, columns=fields).sample(1000, seed=0, with_replacement=True)
     return [json.dumps({"instances": [row]}) for row in json.loads(rows.write_json())]
 
@@ -144,9 +147,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="instead of conf/deploy")
     options = parser.parse_args(arguments)
     limits = load(Limits, ROOT / "conf" / "deploy", options.settings, "load")
+    url = options.url.rstrip("/")
     given = {
-        "url": options.url,
-        "bodies": bodies(options.url, ROOT / "data" / "raw" / "records.parquet"),
+        "url": url,
+        "bodies": bodies(url, ROOT / "data" / "raw" / "records.parquet"),
         "users": limits.users,
         "seconds": limits.seconds,
     }
@@ -158,7 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise ProjectError("the users of Locust have stopped: mend what is said above")
     seen = zip(limits.users, json.loads(done.stdout), strict=True)
     steps = [summary(users, each, limits.seconds) for users, each in seen]
-    broken = report(options.url, steps, limits, ROOT / "reports")
+    broken = report(url, steps, limits, ROOT / "reports")
     if broken:
         raise ProjectError(f"the server is too slow: {'; '.join(broken)}; see reports/load.md")
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -161,25 +162,48 @@ def containers(image: str) -> Iterator[Path]:
 
 
 def download(aws: Aws, folder: Path) -> None:
-    """Bring what was made from the bucket into a folder, in place of what is there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / MADE).touch()
-    home = f"{aws.settings.name}/"
-    for found in aws.every(
-        "s3", "list_objects_v2", "Contents", Bucket=aws.settings.bucket, Prefix=home
-    ):
-        kind, _, name = found["Key"].removeprefix(home).partition("/")
-        if kind in ("runs", "trained", "windows"):
-            path = folder / kind / name
+    """Bring what was made from the bucket into a folder, in place of what is there, if anything."""
+    home, bucket = f"{aws.settings.name}/", aws.settings.bucket
+    listed = aws.every("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=home)
+    keys = [each["Key"] for each in listed]
+    kinds = tuple(f"{home}{kind}/" for kind in ("runs", "trained", "windows"))
+    made = [key for key in keys if key.startswith(kinds)]
+    if not made:
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as half:
+        new = Path(half, folder.name)
+        for key in made:
+            path = new / key.removeprefix(home)
             path.parent.mkdir(parents=True, exist_ok=True)
-            aws.read(
-                "s3",
-                "download_file",
-                Bucket=aws.settings.bucket,
-                Key=found["Key"],
-                Filename=str(path),
-            )
+            aws.read("s3", "download_file", Bucket=bucket, Key=key, Filename=str(path))
+        (new / MADE).touch()
+        shutil.rmtree(folder, ignore_errors=True)
+        new.replace(folder)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """End by any signal that ends a program as by Ctrl-C; a second one does not stop the clean-up.
+
+    The SDK takes a job that a signal has ended for done.
+    """
+    seen: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+
+    ending = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.signal(each, interrupt) for each in ending}
+    try:
+        yield
+        if seen:
+            raise KeyboardInterrupt
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -193,26 +217,34 @@ def main(arguments: list[str] | None = None) -> None:
     source = options.source or ROOT / SOURCES[options.step]
     if not source.is_dir():
         raise ProjectError(f"{source}: no such folder: make it with poe pipeline, or give --source")
-    if options.out.exists() and not (options.out / MADE).exists():
+    out = options.out.resolve()
+    if out.exists() and not (out / MADE).exists():
         raise ProjectError(f"{options.out}: is there, and not made here: give another --out")
     require_docker()
     os.environ |= PLATFORM
     given = here()
     require_sdk(given.region)
     image = options.image or build("train")
-    with account(given) as aws, containers(image) as folder:
+    with interruptible(), account(given) as aws, containers(image) as folder:
         try:
             STEPS[options.step](aws, image, folder, source)
         except (ImportError, RuntimeError, ValueError) as error:
             # Of the SDK, which has shown what the container said.
             raise ProjectError(f"{options.step}: {' '.join(str(error).split())}") from error
         finally:
-            download(aws, options.out)
+            download(aws, out)
     say(f"{options.step} is done: see {options.out}")
 
 
 def _docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    # In a session of its own, which a second Ctrl-C does not reach.
+    done = subprocess.run(
+        ["docker", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
     return done.stdout if done.returncode == 0 else ""
 
 

@@ -6,6 +6,7 @@ from locust.env import Environment  # isort: skip
 import itertools
 import json
 import sys
+import time
 from collections.abc import Sequence
 
 import gevent
@@ -30,7 +31,8 @@ def measure(
     Returns
     -------
     list of list of tuple
-        For each step and request, how long the answer took in milliseconds, and whether it failed.
+        For each step and request, how long the answer took in milliseconds, and whether it failed
+        or is still not there.
     """
     turn = itertools.cycle(bodies)
 
@@ -40,8 +42,11 @@ def measure(
         @task  # type: ignore[untyped-decorator]
         def invoke(self) -> None:
             headers = {"Content-Type": "application/json"}
+            open_since[self] = time.monotonic()
             self.client.post("/invocations", data=next(turn), headers=headers)
+            del open_since[self]
 
+    open_since: dict[User, float] = {}
     seen: list[tuple[float, bool]] = []
     environment = Environment(user_classes=[User])
     environment.events.request.add_listener(
@@ -54,7 +59,9 @@ def measure(
         gevent.sleep(1)
         seen.clear()
         gevent.sleep(seconds)
-        steps.append(list(seen))
+        waited = [time.monotonic() - since for since in open_since.values()]
+        # One that has been open for most of the step has no answer.
+        steps.append([*seen, *((1000 * each, True) for each in waited if each > seconds / 2)])
     runner.quit()
     return steps
 

@@ -96,6 +96,7 @@ def run(work: Work) -> None:
     where = paths()
     tell: Callable[[str], None] = where.job.failed if where.job else lambda _: None
     if where.job:
+        where.job.forget_failure()
         signal.signal(signal.SIGTERM, lambda *_: _terminated(tell))
     try:
         work(where, sys.argv[1:])
@@ -103,8 +104,13 @@ def run(work: Work) -> None:
         tell(str(error))
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
+        tell("stopped by SIGINT")
         sys.exit(130)
-    except Exception as error:
+    except SystemExit as error:
+        if error.code:
+            tell(f"exit status {error.code}: see the log")
+        raise
+    except BaseException as error:  # polars raises some that are no Exception
         tell(f"{type(error).__name__}: {error}")
         raise
 
@@ -145,4 +151,6 @@ def evaluate() -> None:
 
 def serve() -> None:
     """Run the console script `serve`."""
+    # As the first process of a container, it would not hear the signal without this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _named("serve")

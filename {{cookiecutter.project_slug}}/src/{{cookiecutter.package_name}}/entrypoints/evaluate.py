@@ -12,7 +12,7 @@ from ..config import WINDOWS
 from ..errors import ModelError
 from ..inference.predictor import CHECKSUM, Predictor
 from ..preprocessing.features import CATEGORICAL, NUMERIC
-from ..preprocessing.ingest import read
+from ..preprocessing.ingest import read_window
 from ..schema import TARGET
 from ..training import baselines, metrics, plots, report
 from ..training.gate import Check, Interval, check, failures, require_passed
@@ -49,7 +49,7 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
     few = config.evaluation.baseline_features
     predictor = Predictor(sagemaker.unpacked(where.models))
     outputs = predictor.outputs
-    train, *frames = (read(where.window(name), where.remedy(name)) for name in WINDOWS)
+    train, *frames = (read_window(where.window(name), where.remedy(name)) for name in WINDOWS)
     rivals = {
         FEW: baselines.linear(train, frames, few, outputs),
         FULL: baselines.linear(train, frames, every, outputs),
@@ -113,7 +113,7 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
         "failed": "; ".join(failures(found)),
     }
     # Which model all this is of; see deployment/registry.py.
-    described = result | {CHECKSUM: predictor.metadata[CHECKSUM]}
+    described = result | {CHECKSUM: predictor.metadata.get(CHECKSUM)}
     text = json.dumps(described, indent=2) + "\n"
     (where.reports / "metrics.json").write_text(text, encoding="utf-8")
     for window, values in measured.items():

@@ -106,6 +106,8 @@ class Job:
         found = _object(path)
         try:
             names = sorted(found["hosts"])
+            if len({*names}) < len(names) or not isinstance(found["hosts"], list):
+                raise ValueError(names)
             return names, names[names.index(found["current_host"])]
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
@@ -132,11 +134,19 @@ class Job:
     def failed(self, reason: str) -> None:
         """Tell SageMaker why the job failed, which shows it with the job."""
         line = " ".join(reason.split()).encode()[:REASON_LIMIT].decode(errors="ignore")
-        output = self.base / "output"
-        output.mkdir(parents=True, exist_ok=True)
+        for path in self._reasons():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(line, encoding="utf-8")
+
+    def forget_failure(self) -> None:
+        """Remove what an earlier try in the same folder has told."""
+        for path in self._reasons():
+            path.unlink(missing_ok=True)
+
+    def _reasons(self) -> list[Path]:
         # A processing job shows `message`.
-        for name in ["failure"] if self.training else ["failure", "message"]:
-            (output / name).write_text(line, encoding="utf-8")
+        names = ["failure"] if self.training else ["failure", "message"]
+        return [self.base / "output" / name for name in names]
 
 
 def current() -> Job | None:

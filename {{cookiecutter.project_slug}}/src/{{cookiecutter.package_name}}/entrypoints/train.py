@@ -18,7 +18,7 @@ from ..config import WINDOWS, combinations
 from ..errors import ConfigError
 from ..inference.predictor import CHECKSUM, METADATA_FILE, MODEL_FILE, load, score
 from ..preprocessing.features import CATEGORICAL, NUMERIC
-from ..preprocessing.ingest import files, read
+from ..preprocessing.ingest import files, read_window
 from ..schema import COLUMNS, TARGET
 from ..training import metrics, tracking
 from ..training.checkpoints import Checkpoints
@@ -85,7 +85,7 @@ def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]
         When the exported model does not predict what the trained one predicts.
     """
     wanted = [(where.window(name), where.remedy(name)) for name in WINDOWS[:2]]
-    frame, validation = (read(*each) for each in wanted)
+    frame, validation = (read_window(*each) for each in wanted)
     source = tracking.provenance(where.root, [path for each in wanted for path in files(*each)])
     log.info("training on %d rows", frame.height)
     kept = where.job.checkpoints if where.job else None

@@ -3,7 +3,8 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ FIELDS = {column.name for column in COLUMNS}
 INPUTS = [column.name for column in contract.inputs(COLUMNS)]
 LISTED = 100
 SHOWN = 80
+SLICE = 1000  # rows of CSV that are held as texts
 BROKEN_BODY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -108,8 +110,8 @@ def read_jsonlines(body: bytes) -> tuple[list[Any], Write]:
     try:
         return _some(_line.decode_lines(body)), _encoder.encode_lines
     except BROKEN_BODY:
-        lines = [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
-        raise _explained([_parsed(line, f"line {number}") for number, line in lines]) from None
+        lines = ((number, line) for number, line in enumerate(io.BytesIO(body), 1) if line.strip())
+        raise _explained(_parsed(line, f"line {number}") for number, line in lines) from None
 
 
 def read_csv(body: bytes) -> tuple[list[Any], Write]:
@@ -125,25 +127,40 @@ def read_csv(body: bytes) -> tuple[list[Any], Write]:
         the contract.
     """
     try:
-        reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-        rows = [(reader.line_num, row) for row in reader if row]
+        text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequestError(400, f"the body is not UTF-8 (byte {error.start})") from error
-    except csv.Error as error:
-        raise RequestError(400, f"line {reader.line_num} is not CSV: {error}") from error
-    header = bool(rows) and not FIELDS.isdisjoint(rows[0][1])
-    names = rows.pop(0)[1] if header else INPUTS
+    first = next(_rows(text), (0, []))[1]
+    header = not FIELDS.isdisjoint(first)
+    names = first if header else INPUTS
     if len(set(names)) < len(names):
         raise RequestError(400, "the header names a column twice")
-    for number, row in rows:
-        if len(row) != len(names):
-            raise RequestError(400, f"line {number} has {len(row)} cells, expected {len(names)}")
-    records = [dict(zip(names, (cell or None for cell in row), strict=True)) for _, row in rows]
+
+    def records() -> Iterator[dict[str, str | None]]:
+        for number, row in islice(_rows(text), int(header), None):
+            if len(row) != len(names):
+                error = f"line {number} has {len(row)} cells, expected {len(names)}"
+                raise RequestError(400, error)
+            yield dict(zip(names, (cell or None for cell in row), strict=True))
+
+    typed: list[Any] = []
+    left = records()
     try:
-        typed = msgspec.convert(records, list[Record], strict=False)
+        while part := list(islice(left, SLICE)):
+            typed += msgspec.convert(part, list[Record], strict=False)
     except msgspec.ValidationError:
-        raise _explained(records, strict=False) from None
+        raise _explained(records(), strict=False) from None
     return _some(typed), _write_csv_with_header if header else _write_csv
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise RequestError(400, f"line {reader.line_num} is not CSV: {error}") from error
 
 
 class Format(NamedTuple):
@@ -193,10 +210,12 @@ def _parsed(text: bytes, where: str) -> Any:
         raise RequestError(400, f"{where} is not JSON: {reason}") from error
 
 
-def _explained(records: Sequence[Any], *, strict: bool = True) -> RequestError:
+def _explained(records: Iterable[Any], *, strict: bool = True) -> RequestError:
+    # One at a time: a large body may hold millions.
     found: list[Violation] = []
-    broken = 0
+    broken = number = 0
     for index, record in enumerate(records):
+        number += 1
         if not isinstance(record, dict):
             return RequestError(400, f"record {index} is not an object of fields and values")
         try:
@@ -210,7 +229,7 @@ def _explained(records: Sequence[Any], *, strict: bool = True) -> RequestError:
                 ]
     if not broken:
         return RequestError(400, "a field is given twice in one object")
-    error = f"{broken} of {len(records)} records break the contract"
+    error = f"{broken} of {number} records break the contract"
     if len(found) > LISTED:
         error += f", the first {LISTED} violations are listed"
     return RequestError(422, error, found[:LISTED])

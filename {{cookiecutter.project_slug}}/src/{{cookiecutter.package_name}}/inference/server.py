@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Invocations:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self._waiting: deque[Waiting] = deque()
+        self._large = asyncio.Semaphore(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -66,8 +68,11 @@ class Invocations:
                 return
             # Reading a large body takes long enough for /ping to be missed.
             large = len(body) > LARGE_BODY
-            records, write = await asyncio.to_thread(form.read, body) if large else form.read(body)
-            answer = write(self._predictor.outputs.predictions(await self._scored(records)))
+            # One of them at a time: its records take many times the memory of the body.
+            async with self._large if large else nullcontext():
+                read = asyncio.to_thread(form.read, body) if large else None
+                records, write = await read if read else form.read(body)
+                answer = write(self._predictor.outputs.predictions(await self._scored(records)))
             status, content_type = 200, form.content_type
         except RequestError as error:
             log.warning("%d %s", error.status, error)

@@ -8,6 +8,8 @@ import polars as pl
 
 from ..config import Join
 from ..errors import ContractError
+from ..schema import TARGET
+from .features import CATEGORICAL, NUMERIC
 
 SUFFIXES = (".parquet", ".csv")
 CHECK = "Check `source` and `data` in conf/."
@@ -67,6 +69,38 @@ def read(path: Path, remedy: str = CHECK) -> pl.DataFrame:
     return pl.concat(_read(each) for each in files(path, remedy))
 
 
+def read_window(path: Path, remedy: str = CHECK) -> pl.DataFrame:
+    """Read features and target of a window, as `preprocess` writes them.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        As `files` takes it.
+    remedy : str
+
+    Returns
+    -------
+    polars.DataFrame of shape (rows, columns)
+
+    Raises
+    ------
+    ContractError
+        When it cannot be read, has no row, lacks a column, or has a target that is missing or
+        texts in place of numbers.
+    """
+    frame = read(path, remedy)
+    numbers = [*NUMERIC, TARGET]
+    if missing := [name for name in [*numbers, *CATEGORICAL] if name not in frame.columns]:
+        raise ContractError(f"{path}: columns missing: {', '.join(missing)}. {remedy}")
+    if texts := [name for name in numbers if frame.schema[name] == pl.String]:
+        raise ContractError(f"{path}: texts in {', '.join(texts)}: expected numbers, in parquet")
+    if frame.is_empty():
+        raise ContractError(f"{path}: no row, expected at least one. {remedy}")
+    if unknown := frame[TARGET].null_count():
+        raise ContractError(f"{path}: {unknown} rows without {TARGET}. {remedy}")
+    return frame
+
+
 def schema(path: Path, remedy: str = CHECK) -> pl.Schema:
     """Look up names and types of a table, which are the same in all its files, or it is refused.
 
@@ -120,7 +154,7 @@ def _readable(path: Path) -> Iterator[pl.LazyFrame]:
             if path.suffix == ".csv"
             else pl.scan_parquet(path, glob=False)
         )
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ContractError(f"{path}: not a readable {path.suffix[1:]} file: {reason}") from error
 
