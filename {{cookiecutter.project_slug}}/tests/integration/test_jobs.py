@@ -34,7 +34,6 @@ from {{ cookiecutter.package_name }}.inference.predictor import Predictor
 from {{ cookiecutter.package_name }}.preprocessing.ingest import read
 from {{ cookiecutter.package_name }}.schema import TARGET
 
-
 STOPS = (SystemExit, RuntimeError, pl.exceptions.PanicException)
 
 

@@ -104,7 +104,7 @@ def repository(
         path = (root / "source" / name).with_suffix(suffix)
         if suffix == ".csv":
             path.parent.mkdir(exist_ok=True)
-            rows.write_csv(path)
+            rows.write_csv(path, null_value='""')
             continue
         for part in range(3):
             (path / f"part={part}").mkdir(parents=True)

@@ -35,6 +35,8 @@ def test_a_table_is_all_files_of_its_folder_in_the_order_of_their_names(tmp_path
     pl.DataFrame({"x": ["1"]}).write_parquet(folder / "a" / "1.parquet")
     (folder / "_SUCCESS").touch()
     assert read(folder)["x"].to_list() == ["1", "2"]
+    (folder / "a" / "3.csv").write_text('x\n""\n3\n', encoding="utf-8")
+    assert read(folder)["x"].null_count() == 1
     pl.DataFrame({"y": ["3"]}).write_csv(folder / "c.csv")
     with pytest.raises(ContractError, match=r"c\.csv: has the columns y String, expected .* x Str"):
         read(folder)

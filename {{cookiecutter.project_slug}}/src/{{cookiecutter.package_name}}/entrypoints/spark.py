@@ -273,17 +273,20 @@ def in_a_line() -> Iterator[None]:
     ------
     ContractError
     """
+    from py4j.protocol import Py4JJavaError
     from pyspark.errors import AnalysisException, PySparkException
 
     try:
         yield
-    except PySparkException as error:
-        found = re.search(r"ContractError: (.+)", str(error))
+    except (PySparkException, Py4JJavaError) as error:
+        text = str(error)
+        found = re.search(r"ContractError: (.+)", text)
         if found:
             raise ContractError(found[1]) from error
-        if isinstance(error, AnalysisException) or "FAILED_READ_FILE" in str(error):
-            reason = " ".join(str(error).splitlines()[:1])
-            raise ContractError(f"Spark cannot take these data: {reason}") from error
+        if isinstance(error, AnalysisException) or "FAILED_READ_FILE" in text:
+            reason = re.search(r"\[[A-Z_.]+\] .+", text)
+            said = reason[0] if reason else text.splitlines()[0]
+            raise ContractError(f"Spark cannot take these data: {said}") from error
         raise
 
 

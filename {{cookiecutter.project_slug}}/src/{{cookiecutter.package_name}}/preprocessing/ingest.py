@@ -58,7 +58,7 @@ def read(path: Path, remedy: str = CHECK) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame of shape (rows, columns)
-        From CSV every cell is text, an empty one missing: the contract reads it.
+        From CSV every cell is text, an empty one, quoted or not, missing: the contract reads it.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def _read(path: Path) -> pl.DataFrame:
 def _readable(path: Path) -> Iterator[pl.LazyFrame]:
     try:
         yield (
-            pl.scan_csv(path, infer_schema=False, glob=False)
+            pl.scan_csv(path, infer_schema=False, null_values="", glob=False)
             if path.suffix == ".csv"
             else pl.scan_parquet(path, glob=False)
         )
