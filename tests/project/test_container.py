@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import time
@@ -363,8 +364,12 @@ def test_a_body_that_does_not_arrive_is_given_up_in_time_and_holds_up_nobody(
             connection.putheader("content-length", "1000")
             connection.endheaders(b"{")
         begun = time.monotonic()
+        silent = [socket.create_connection((host, port), timeout=60) for _ in range(10)]
+        for each in silent:
+            each.sendall(b"POST /invocations HTTP/1.1\r\nhost:")
         assert httpx.get(f"{url}/ping").status_code == 200
         assert {connection.getresponse().status for connection in waiting} == {408}
+        assert {each.recv(1) for each in silent} == {b""}
         assert time.monotonic() - begun < 60
 
 

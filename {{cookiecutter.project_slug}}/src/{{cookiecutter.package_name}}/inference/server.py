@@ -162,6 +162,22 @@ class DrainingServer(uvicorn.Server):
     the last answer on each connection says that it closes.
     """
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._silent: dict[Any, float] = {}
+
+    async def on_tick(self, counter: int) -> bool:
+        """Every few seconds, close the connections on which no whole head has come in time."""
+        if counter % 50 == 0:
+            now = asyncio.get_running_loop().time()
+            connections: Any = self.server_state.connections
+            found = [each for each in connections if not each.cycle]
+            self._silent = {each: self._silent.get(each, now) for each in found}
+            for each, since in self._silent.items():
+                if now - since > BODY_SECONDS and each.transport:
+                    each.transport.close()
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, answer for a moment longer, then finish what has begun."""
         for server in self.servers:
