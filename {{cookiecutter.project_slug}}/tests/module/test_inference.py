@@ -217,16 +217,13 @@ def test_a_model_with_a_flipped_bit_is_refused(folder: Path, tmp_path: Path) -> 
     metadata = json.loads((damaged / "metadata.json").read_text(encoding="utf-8"))
     text = json.dumps(metadata | {"model_crc32": zlib.crc32(whole)})
     (damaged / "metadata.json").write_text(text, encoding="utf-8")
-    said = []
-    for position in range(len(whole) // 50, len(whole), len(whole) // 50):
+    # In its first byte, and in a name that the runtime does not look at.
+    for position, said in ((0, "not a model"), (whole.index(b"by hand"), "not the model that")):
         found = bytearray(whole)
         found[position] ^= 1
         (damaged / "model.onnx").write_bytes(found)
-        with pytest.raises(ModelError, match=r"model\.onnx: not ") as caught:
+        with pytest.raises(ModelError, match=rf"model\.onnx: {said}"):
             Predictor(damaged)
-        said.append(str(caught.value))
-    # What the runtime would load.
-    assert any("not the model that metadata.json is of" in each for each in said)
 
 
 def test_a_model_of_other_features_is_refused(tmp_path: Path) -> None:
