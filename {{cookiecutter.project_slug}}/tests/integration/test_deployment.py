@@ -1420,7 +1420,7 @@ def test_an_engine_that_does_not_answer_is_told(
     docker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REFUSED", "version")
-    with pytest.raises(ProjectError, match="^Docker does not answer, start it: so it is$"):
+    with pytest.raises(ProjectError, match="^Docker does not answer: so it is: start it$"):
         image.build("serve")
     assert " build " not in docker.read_text("utf-8")
 

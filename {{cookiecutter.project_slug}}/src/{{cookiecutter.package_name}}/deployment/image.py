@@ -118,7 +118,7 @@ def require_docker() -> None:
     except FileNotFoundError as error:
         raise ProjectError("there is no `docker` on the PATH: install Docker") from error
     if done.returncode:
-        raise ProjectError(f"Docker does not answer, start it: {' '.join(done.stderr.split())}")
+        raise ProjectError(f"Docker does not answer: {' '.join(done.stderr.split())}: start it")
 
 
 def project() -> str:

@@ -49,7 +49,10 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
     few = config.evaluation.baseline_features
     predictor = Predictor(sagemaker.unpacked(where.models))
     outputs = predictor.outputs
-    train, *frames = (read_window(where.window(name), where.remedy(name)) for name in WINDOWS)
+    train, *frames = (
+        read_window(where.window(name), NUMERIC, CATEGORICAL, TARGET, where.remedy(name))
+        for name in WINDOWS
+    )
     rivals = {
         FEW: baselines.linear(train, frames, few, outputs),
         FULL: baselines.linear(train, frames, every, outputs),

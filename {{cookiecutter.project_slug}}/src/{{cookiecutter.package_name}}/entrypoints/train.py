@@ -85,7 +85,9 @@ def train(where: Paths, config: Configuration, folder: Path) -> dict[str, float]
         When the exported model does not predict what the trained one predicts.
     """
     wanted = [(where.window(name), where.remedy(name)) for name in WINDOWS[:2]]
-    frame, validation = (read_window(*each) for each in wanted)
+    frame, validation = (
+        read_window(path, NUMERIC, CATEGORICAL, TARGET, remedy) for path, remedy in wanted
+    )
     source = tracking.provenance(where.root, [path for each in wanted for path in files(*each)])
     log.info("training on %d rows", frame.height)
     kept = where.job.checkpoints if where.job else None

@@ -8,8 +8,6 @@ import polars as pl
 
 from ..config import Join
 from ..errors import ContractError
-from ..schema import TARGET
-from .features import CATEGORICAL, NUMERIC
 
 SUFFIXES = (".parquet", ".csv")
 CHECK = "Check `source` and `data` in conf/."
@@ -69,14 +67,20 @@ def read(path: Path, remedy: str = CHECK) -> pl.DataFrame:
     return pl.concat(_read(each) for each in files(path, remedy))
 
 
-def read_window(path: Path, remedy: str = CHECK) -> pl.DataFrame:
+def read_window(
+    path: Path, numbers: Sequence[str], others: Sequence[str], target: str, remedy: str
+) -> pl.DataFrame:
     """Read features and target of a window, as `preprocess` writes them.
 
     Parameters
     ----------
     path : pathlib.Path
         As `files` takes it.
+    numbers, others : sequence of str
+        The features that are numbers, and those that are not.
+    target : str
     remedy : str
+        What to do where it is not there.
 
     Returns
     -------
@@ -89,15 +93,14 @@ def read_window(path: Path, remedy: str = CHECK) -> pl.DataFrame:
         texts in place of numbers.
     """
     frame = read(path, remedy)
-    numbers = [*NUMERIC, TARGET]
-    if missing := [name for name in [*numbers, *CATEGORICAL] if name not in frame.columns]:
+    if missing := [name for name in [*numbers, *others, target] if name not in frame.columns]:
         raise ContractError(f"{path}: columns missing: {', '.join(missing)}. {remedy}")
-    if texts := [name for name in numbers if frame.schema[name] == pl.String]:
+    if texts := [name for name in [*numbers, target] if frame.schema[name] == pl.String]:
         raise ContractError(f"{path}: texts in {', '.join(texts)}: expected numbers, in parquet")
     if frame.is_empty():
         raise ContractError(f"{path}: no row, expected at least one. {remedy}")
-    if unknown := frame[TARGET].null_count():
-        raise ContractError(f"{path}: {unknown} rows without {TARGET}. {remedy}")
+    if unknown := frame[target].null_count():
+        raise ContractError(f"{path}: {unknown} rows without {target}. {remedy}")
     return frame
 
 
