@@ -215,7 +215,7 @@ def test_what_was_started_is_what_was_pushed(extended: Project, account: dict[st
     home = f"{SLUG}/source/{data}/"
     found = client(account, "s3").list_objects_v2(Bucket=BUCKET, Prefix=home)["Contents"]
     sample = extended.root / "data/sample"
-    there = {path.relative_to(sample).as_posix() for path in sample.rglob("*.*") if path.is_file()}
+    there = {path.relative_to(sample).as_posix() for path in sample.rglob("*.parquet")}
     assert {each["Key"].removeprefix(home) for each in found} == there
     described = sagemaker.describe_pipeline(PipelineName=SLUG)["PipelineDefinition"]
     images = {*re.findall(r'"(?:Image|ImageUri|TrainingImage)": "([^"]+)"', described)}

@@ -94,7 +94,11 @@ def run_in(
     """Run the tests of a folder under our conftest.py."""
     shutil.copy(TEMPLATE / "tests" / "conftest.py", folder)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    ours = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(TEMPLATE)}
+    ours = {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": "",
+        "PYTHONPATH": str(TEMPLATE),
+    }
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
         cwd=folder,
