@@ -262,12 +262,30 @@ def test_an_experiment_is_run_as_it_is_described(extended: Project, tmp_path: Pa
     assert "challenger is better" in extended.does(here)
 
 
+def test_an_alarm_is_rung_by_hand_as_the_runbook_says(
+    extended: Project, account: dict[str, str]
+) -> None:
+    text = (extended.root / "docs/runbook.md").read_text()
+    (command,) = re.findall(r"^aws cloudwatch set-alarm-state .*$", text, re.MULTILINE)
+    alarms, name = client(account, "cloudwatch"), f"{SLUG}-live-errors"
+    compared: dict[str, Any] = {"ComparisonOperator": "GreaterThanThreshold"}
+    alarms.put_metric_alarm(AlarmName=name, EvaluationPeriods=1, **compared)
+    in_account(extended, account, command)
+    (rings,) = alarms.describe_alarms(StateValue="ALARM")["MetricAlarms"]
+    assert rings["AlarmName"] == name
+
+
+def in_account(project: Project, account: dict[str, str], commands: str) -> None:
+    """Run commands of AWS in the account."""
+    given: dict[str, Any] = {name: account[name] for name in account if name.startswith("AWS_")}
+    project.does(f"PATH={account['PATH']}:$PATH\n{commands}", **given)
+
+
 def test_nothing_is_left_to_pay_for(extended: Project, account: dict[str, str]) -> None:
     s3, registry = client(account, "s3"), client(account, "ecr")
     assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] > 0
     assert len(registry.describe_repositories()["repositories"]) == 2
-    given: dict[str, Any] = {name: account[name] for name in account if name.startswith("AWS_")}
-    extended.does(f"PATH={account['PATH']}:$PATH\n{left(extended)}", **given)
+    in_account(extended, account, left(extended))
     assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
     assert registry.describe_repositories()["repositories"] == []
     assert client(account, "sagemaker").list_pipelines()["PipelineSummaries"] == []

@@ -435,10 +435,13 @@ def test_a_rollback_after_one_by_an_alarm_rejects_no_good_version(
     for commit in "ab":
         register(aws, made, commit)
     endpoint.deploy(aws)
-    register(aws, made, "c")  # which did not stay
-    with pytest.raises(ProjectError, match="poe registry reject 3 if it went back already"):
+    register(aws, made, "c")
+    registry.model(aws, 3)  # it was brought out, and did not stay
+    with pytest.raises(ProjectError, match="it went back already: poe registry reject 3"):
         endpoint.rollback(aws)
+    assert [each.status for each in registry.versions(aws)] == 3 * ["Approved"]
     registry.judge(aws, 3, "Rejected", "an alarm rang")
+    register(aws, made, "d")  # which nobody has brought out yet stands in no way
     endpoint.rollback(aws)
     assert endpoint.serving(aws) == {1: 1}
 

@@ -214,6 +214,14 @@ def test_shares_that_change_within_an_experiment_are_found() -> None:
 
     experiment.require_same_shares(hours(0.1))
     experiment.require_same_shares(hours(0.1, 0.1, 0.1))
+    # Of so many hours with a request or two, many have none of the rarer variant.
+    draw = np.random.default_rng(6)
+    for _ in range(200):
+        variants = np.where(draw.random(300) < 0.1, "new", "old")
+        keys = [f"{n}" for n in range(300)]
+        times = [f"{n // 2:03}" for n in range(300)]
+        rare = pl.DataFrame({"variant": variants, "hour": times, "inference_id": keys})
+        experiment.require_same_shares(rare)
     with pytest.raises(ProjectError, match="the shares of the variants have changed"):
         experiment.require_same_shares(hours(0.1, 0.1, 0.5))
 

@@ -479,10 +479,10 @@ def rollback(aws: Aws) -> None:
     if left:
         say(f"Version {left[0]} is rolled back already; further back: poe endpoint deploy VERSION")
         before = [newest]
-    elif waiting := [each for each in approved if each > newest]:
+    elif gone := [each.number for each in newer if _went_back(aws, each)]:
         raise ProjectError(
-            f"version {waiting[0]} is approved and does not serve: poe registry reject "
-            f"{waiting[0]} if it went back already; to go from version {newest} further back, "
+            f"version {gone[0]} was brought out and does not serve, it went back already: "
+            f"poe registry reject {gone[0]}; to go from version {newest} further back, "
             "poe endpoint deploy VERSION --at-once"
         )
     elif before:
@@ -590,6 +590,10 @@ def main(arguments: list[str] | None = None) -> None:
         delete(aws)
     else:
         transform(aws, options.version, options.source, options.target)
+
+
+def _went_back(aws: Aws, version: registry.Version) -> bool:
+    return version.status == "Approved" and registry.has_model(aws, version)
 
 
 def _share(text: str) -> tuple[int, int]:

@@ -28,9 +28,6 @@ PLATFORM = {"DOCKER_DEFAULT_PLATFORM": "linux/amd64"}
 PROXIES = [
     name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") for name in (upper, upper.lower())
 ]
-# What an image is made of.
-SOURCES = [".dockerignore", "container"]
-SOURCES += re.findall("^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 class Images(NamedTuple):
@@ -129,7 +126,9 @@ def project() -> str:
 
 def commit() -> str:
     """Return the commit that an image is built from, with `-dirty` where that is not all of it."""
-    found, state = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", *SOURCES)
+    text = (ROOT / ".dockerignore").read_text(encoding="utf-8")
+    sources = [".dockerignore", "container", *re.findall("^!(.+)$", text, re.MULTILINE)]
+    found, state = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", *sources)
     return f"{found}-dirty" if found and state else found
 
 

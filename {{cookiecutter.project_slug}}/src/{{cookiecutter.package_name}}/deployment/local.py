@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import boto3
 
@@ -150,15 +151,16 @@ def containers(image: str) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            for composed in folder.rglob("docker-compose.yaml"):
-                label = f"label=com.docker.compose.project.working_dir={composed.parent}"
-                for each in _docker("ps", "--all", "--quiet", "--filter", label).split():
-                    _docker("rm", "--force", each)
-            # Files of a job belong to root.
-            owner = ["chown", "--recursive", "--reference=/work", "/work"]
-            _docker("run", "--rm", "--volume", f"{folder}:/work", image, *owner)
-            # It stays while another run is in it.
-            _docker("network", "rm", NETWORK)
+            with handled(signal.SIG_IGN):
+                for composed in folder.rglob("docker-compose.yaml"):
+                    label = f"label=com.docker.compose.project.working_dir={composed.parent}"
+                    for each in _docker("ps", "--all", "--quiet", "--filter", label).split():
+                        _docker("rm", "--force", each)
+                # Files of a job belong to root.
+                owner = ["chown", "--recursive", "--reference=/work", "/work"]
+                _docker("run", "--rm", "--volume", f"{folder}:/work", image, *owner)
+                # It stays while another run is in it.
+                _docker("network", "rm", NETWORK)
 
 
 def download(aws: Aws, folder: Path) -> None:
@@ -195,15 +197,22 @@ def interruptible() -> Iterator[None]:
         if len(seen) == 1:
             raise KeyboardInterrupt
 
-    ending = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-    before = {each: signal.signal(each, interrupt) for each in ending}
-    try:
+    with handled(interrupt):
         yield
         if seen:
             raise KeyboardInterrupt
+
+
+@contextmanager
+def handled(handler: Any) -> Iterator[None]:
+    """Have the signals that end a program handled in another way, until the block ends."""
+    ending = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.signal(each, handler) for each in ending}
+    try:
+        yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for each, was in before.items():
+            signal.signal(each, was)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -237,14 +246,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _docker(*arguments: str) -> str:
-    # In a session of its own, which a second Ctrl-C does not reach.
-    done = subprocess.run(
-        ["docker", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        start_new_session=True,
-    )
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else ""
 
 

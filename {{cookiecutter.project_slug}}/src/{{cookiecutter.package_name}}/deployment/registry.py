@@ -110,7 +110,7 @@ def register(aws: Aws, image: str, folder: Path, reports: Path) -> str:
         if not path.is_file():
             raise ProjectError(f"{path}: no such file. Make it first: poe pipeline")
     found = json.loads(metrics.read_bytes())
-    if found["model_crc32"] != zlib.crc32((folder / "model.onnx").read_bytes()):
+    if found.get("model_crc32") != zlib.crc32((folder / "model.onnx").read_bytes()):
         raise ProjectError(f"{metrics}: it is of another model than {folder}: poe pipeline")
     if not found["gate"]["good"]:
         raise ProjectError(f"{metrics}: the gate stopped this model: {found['gate']['failed']}")
@@ -247,19 +247,28 @@ def pack(folder: Path) -> bytes:
 def model(aws: Aws, number: int) -> str:
     """Create SageMaker's model of an approved version unless it is there, and return its name."""
     version = choose(aws, number)
-    role = aws.settings.roles.need("endpoint")
-    made_of = f"{version.arn} {version.created} {role}"
-    identity = hashlib.sha256(made_of.encode()).hexdigest()[:6]
-    name = f"{aws.settings.name}-v{number}-{identity}"
-    if not aws.find("sagemaker", "describe_model", ModelName=name):
+    name = _model_name(aws, version)
+    if not has_model(aws, version):
         aws.change(
             "sagemaker",
             "create_model",
             ModelName=name,
             PrimaryContainer={"ModelPackageName": version.arn},
-            ExecutionRoleArn=role,
+            ExecutionRoleArn=aws.settings.roles.need("endpoint"),
         )
     return name
+
+
+def has_model(aws: Aws, version: Version) -> bool:
+    """Whether there is SageMaker's model of a version: somebody has brought it out, or tried."""
+    name = _model_name(aws, version)
+    return aws.find("sagemaker", "describe_model", ModelName=name) is not None
+
+
+def _model_name(aws: Aws, version: Version) -> str:
+    made_of = f"{version.arn} {version.created} {aws.settings.roles.need('endpoint')}"
+    identity = hashlib.sha256(made_of.encode()).hexdigest()[:6]
+    return f"{aws.settings.name}-v{version.number}-{identity}"
 
 
 def judge(aws: Aws, number: int, status: str, reason: str) -> None:

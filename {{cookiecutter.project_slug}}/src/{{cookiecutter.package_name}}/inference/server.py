@@ -70,8 +70,9 @@ class Invocations:
             large = len(body) > LARGE_BODY
             # One of them at a time: its records take many times the memory of the body.
             async with self._large if large else nullcontext():
-                read = asyncio.to_thread(form.read, body) if large else None
-                records, write = await read if read else form.read(body)
+                records, write = (
+                    await asyncio.to_thread(form.read, body) if large else form.read(body)
+                )
                 answer = write(self._predictor.outputs.predictions(await self._scored(records)))
             status, content_type = 200, form.content_type
         except RequestError as error:
