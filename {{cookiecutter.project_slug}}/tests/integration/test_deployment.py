@@ -10,7 +10,7 @@ import shutil
 import signal
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -1384,6 +1384,26 @@ def test_a_signal_ends_a_run_here_though_the_sdk_takes_it_for_done(number: int) 
     with pytest.raises(KeyboardInterrupt):
         taken_for_done()
     assert tidied
+
+
+def test_a_run_here_that_was_stopped_replaces_nothing(
+    aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(*_: object) -> None:
+        moto("s3").put_object(Bucket=BUCKET, Key=f"{NAME}/trained/half", Body=b"1")
+        with suppress(KeyboardInterrupt):  # as the SDK does
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setitem(local.STEPS, "process", step)
+    for name in ("require_docker", "require_sdk"):
+        monkeypatch.setattr(local, name, lambda *_: None)
+    monkeypatch.setattr(local, "account", lambda _: nullcontext(aws))
+    monkeypatch.setattr(local, "containers", lambda _: nullcontext(tmp_path))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    given = ["process", "--image", "train", "--source", str(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        local.main([*given, "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture

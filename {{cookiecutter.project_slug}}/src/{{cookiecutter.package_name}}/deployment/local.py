@@ -185,10 +185,15 @@ def download(aws: Aws, folder: Path) -> None:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[list[int]]:
     """End by any signal that ends a program as by Ctrl-C; a second one does not stop the clean-up.
 
     The SDK takes a job that a signal has ended for done.
+
+    Yields
+    ------
+    list of int
+        The signals that have come.
     """
     seen: list[int] = []
 
@@ -198,7 +203,7 @@ def interruptible() -> Iterator[None]:
             raise KeyboardInterrupt
 
     with handled(interrupt):
-        yield
+        yield seen
         if seen:
             raise KeyboardInterrupt
 
@@ -234,14 +239,15 @@ def main(arguments: list[str] | None = None) -> None:
     given = here()
     require_sdk(given.region)
     image = options.image or build("train")
-    with interruptible(), account(given) as aws, containers(image) as folder:
+    with interruptible() as stopped, account(given) as aws, containers(image) as folder:
         try:
             STEPS[options.step](aws, image, folder, source)
         except (ImportError, RuntimeError, ValueError) as error:
             # Of the SDK, which has shown what the container said.
             raise ProjectError(f"{options.step}: {' '.join(str(error).split())}") from error
         finally:
-            download(aws, out)
+            if not stopped:
+                download(aws, out)
     say(f"{options.step} is done: see {options.out}")
 
 
