@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import urlsplit
 
 import certifi
@@ -424,11 +424,11 @@ def worked(process: int) -> float:
 def test_a_server_that_stands_still_is_found(loaded: Project) -> None:
     command = LOAD.replace("seconds=1", "seconds=9").replace("[1,4]", "[4]")
     with served(loaded) as (url, pid):
-        before = worked(pid)
+        before, over = worked(pid), Event()
 
         def stop() -> None:
-            while worked(pid) < before + 1:
-                time.sleep(0.05)
+            while worked(pid) < before + 1 and not over.wait(0.05):
+                pass
             os.kill(pid, signal.SIGSTOP)
 
         stopping = Thread(target=stop)
@@ -436,6 +436,7 @@ def test_a_server_that_stands_still_is_found(loaded: Project) -> None:
         try:
             said = loaded.refuses(command.format(url))
         finally:
+            over.set()
             stopping.join()
             os.kill(pid, signal.SIGCONT)
     assert "of the requests failed, required at most 0" in said

@@ -19,7 +19,12 @@ from typing import Any
 import boto3
 import pytest
 from boto3.exceptions import S3UploadFailedError
-from botocore.exceptions import ClientError, ConnectionClosedError, NoCredentialsError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
 from moto import mock_aws
 from moto.sagemaker.models import sagemaker_backends
 
@@ -241,8 +246,9 @@ def test_a_version_is_registered_once_and_waits_for_approval(
 
 
 def test_what_cannot_be_registered_is_named(aws: Aws, made: tuple[Path, Path]) -> None:
-    with pytest.raises(ProjectError, match="expected an image by digest"):
-        registry.register(aws, "model:latest", *made)
+    for name in ("model:latest", "model@sha256:1"):
+        with pytest.raises(ProjectError, match=f"{name}: expected an image by digest"):
+            registry.register(aws, name, *made)
     judged(made[1], good=False)
     with pytest.raises(ProjectError, match="the gate stopped this model: test: 0.5 < 0.6"):
         registry.register(aws, IMAGE, *made)
@@ -737,6 +743,7 @@ def everything(aws: Aws) -> dict[str, Any]:
         (refused("NoSuchBucket"), "make the bucket"),
         (refused("ResourceLimitExceeded"), "ask for more under Service Quotas"),
         (refused("ExpiredTokenException"), "sign in again"),
+        (ReadTimeoutError(endpoint_url="https://x"), "no answer from AWS in eu-central-1"),
         (refused("Other"), "see the console of SageMaker in eu-central-1"),
     ],
 )
@@ -781,6 +788,12 @@ def test_waiting_ends_with_the_reason_or_at_the_limit(
     assert capsys.readouterr().out == "endpoint x: Creating\nendpoint x: InService\n"
     with pytest.raises(AwsError, match="endpoint x is Failed: no capacity"):
         aws.wait("endpoint x", lambda: ("Failed", "no capacity"), "InService")
+    capsys.readouterr()
+    monkeypatch.setattr("time.monotonic", iter([0.0, 1.0, 200.0, 420.0, 425.0]).__next__)
+    states = iter([*3 * [("Updating", "")], ("InService", "")])
+    aws.wait("endpoint x", lambda: next(states), "InService")
+    said = "endpoint x: Updating\nendpoint x: Updating, 7 minutes\nendpoint x: InService\n"
+    assert capsys.readouterr().out == said
     monkeypatch.setattr("time.monotonic", iter([0.0, 10000.0]).__next__)
     with pytest.raises(AwsError, match="still Creating after 45 minutes: run the command again"):
         aws.wait("endpoint x", lambda: ("Creating", ""), "InService")

@@ -3,11 +3,15 @@
 import json
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +115,34 @@ def test_spark_without_its_packages_says_how_to_install_them(
     monkeypatch.setattr(cluster, "GROUP", ("not_installed",))
     said = failure(base, spark.main, monkeypatch)
     assert said == "Spark is missing: python3 bootstrap.py poetry install --with spark"
+
+
+def test_each_host_that_is_left_hears_how_the_first_one_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("java", "started", "worker"):
+        monkeypatch.setattr(cluster, name, lambda *_: nullcontext())
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        monkeypatch.setattr(cluster, "PORT", free.getsockname()[1] - 1)
+    heard: list[bytes] = []
+
+    def come() -> None:
+        for gone in (True, False):
+            while (found := socket.socket()).connect_ex(("127.0.0.1", cluster.PORT + 1)):
+                found.close()
+            if gone:  # without a word
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                found.close()
+        heard.append(found.recv(1000))
+        found.close()
+
+    coming = threading.Thread(target=come)
+    coming.start()
+    names = ["127.0.0.1", "gone", "left"]
+    with pytest.raises(RuntimeError, match="so it is"), cluster.lead(names):
+        raise RuntimeError("so it is")
+    coming.join(30)
+    assert heard == [b"the driver on 127.0.0.1 has failed, see its log: so it is"]
 
 
 def test_an_input_dealt_out_by_sagemaker_is_refused(base: Path, config: Configuration) -> None:
