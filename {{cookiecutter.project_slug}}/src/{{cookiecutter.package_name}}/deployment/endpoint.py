@@ -57,8 +57,7 @@ def deploy(
     found = settled(aws)
     if found and not at_once:
         require_step_by_step(aws, found, shares, shadow)
-    label = "-".join([*(f"v{each}" for each in shares), *([f"shadow-v{shadow}"] if shadow else [])])
-    wanted = configuration(aws, shares, shadow, label)
+    wanted = configuration(aws, shares, shadow)
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:8]
     home = f"{name}-{digest}"
     guard(aws, [each["VariantName"] for each in wanted["ProductionVariants"]])
@@ -230,9 +229,7 @@ def require_together(aws: Aws, shares: Mapping[int, int], shadow: int | None) ->
         raise ProjectError("a serverless endpoint has one version: unset variant.serverless")
 
 
-def configuration(
-    aws: Aws, shares: Mapping[int, int], shadow: int | None, label: str
-) -> dict[str, Any]:
+def configuration(aws: Aws, shares: Mapping[int, int], shadow: int | None) -> dict[str, Any]:
     """Describe what serves; the SageMaker models that it names are made where they are missing."""
     variant = aws.settings.variant
     machine: dict[str, Any] = {"InstanceType": variant.type, "InitialInstanceCount": variant.count}
@@ -261,10 +258,11 @@ def configuration(
         # Its share of the requests is its weight by that of the other.
         wanted["ShadowProductionVariants"] = [one(SHADOW, shadow, max(shares.values()))]
     if aws.settings.capture_percent and not variant.serverless:
+        serve = [*(f"v{each}" for each in shares), *([f"shadow-v{shadow}"] if shadow else [])]
         wanted["DataCaptureConfig"] = {
             "EnableCapture": True,
             "InitialSamplingPercentage": aws.settings.capture_percent,
-            "DestinationS3Uri": f"{aws.settings.home}/captured/{label}",
+            "DestinationS3Uri": f"{aws.settings.home}/captured/{'-'.join(serve)}",
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
             "CaptureContentTypeHeader": {
                 "JsonContentTypes": CONTENT,
