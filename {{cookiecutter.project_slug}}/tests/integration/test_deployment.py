@@ -11,7 +11,7 @@ import signal
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from datetime import timedelta
+from datetime import timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,6 +77,7 @@ def moto(service: str) -> Any:
 
 
 LONGEST = 63  # of a name of SageMaker
+SIZE = {"Type": "CAPACITY_PERCENT", "Value": 20}
 
 
 class Client:
@@ -235,7 +236,9 @@ def test_a_version_is_registered_once_and_waits_for_approval(
     assert "It is version 1 already" in capsys.readouterr().out
     described = aws.read("sagemaker", "describe_model_package", ModelPackageName=first)
     assert described["CustomerMetadataProperties"]["git_commit"] == "abc"
-    with pytest.raises(ProjectError, match="wanted an approved version, there is 1 Pending"):
+    with pytest.raises(
+        ProjectError, match="in eu-central-1: wanted an approved version, there is 1 Pending"
+    ):
         endpoint.deploy(aws)
     registry.judge(aws, 1, "Approved", "good")
     registry.judge(aws, 1, "Approved", "good")
@@ -436,20 +439,121 @@ def test_a_rollback_of_a_version_that_was_rejected_goes_no_further_back_again(
 
 
 def test_a_rollback_after_one_by_an_alarm_rejects_no_good_version(
-    aws: Aws, made: tuple[Path, Path]
+    aws: Aws, made: tuple[Path, Path], faults: list[Callable[[str], None]]
 ) -> None:
     for commit in "ab":
         register(aws, made, commit)
     endpoint.deploy(aws)
     register(aws, made, "c")
-    registry.model(aws, 3)  # it was brought out, and did not stay
+    faults[0] = alarm_rings(aws)
+    with pytest.raises(AwsError, match="if version 3 is the cause, poe registry reject 3"):
+        endpoint.deploy(aws)
     with pytest.raises(ProjectError, match="it went back already: poe registry reject 3"):
         endpoint.rollback(aws)
     assert [each.status for each in registry.versions(aws)] == 3 * ["Approved"]
     registry.judge(aws, 3, "Rejected", "an alarm rang")
-    register(aws, made, "d")  # which nobody has brought out yet stands in no way
     endpoint.rollback(aws)
     assert endpoint.serving(aws) == {1: 1}
+
+
+def alarm_rings(aws: Aws) -> Callable[[str], None]:
+    """Have the next update end with the versions that serve now."""
+    before = aws.read("sagemaker", "describe_endpoint", EndpointName=aws.settings.name)
+    ringing = [True]
+
+    def back(at: str) -> None:
+        if at == "after update_endpoint" and ringing:
+            ringing.clear()
+            found = sagemaker_backends[ACCOUNT][REGION].endpoints[NAME]
+            found.endpoint_config_name = before["EndpointConfigName"]
+            found.production_variants = before["ProductionVariants"]
+
+    return back
+
+
+def in_the_shadow(aws: Aws) -> None:
+    """Have version 3 answer what nobody sees."""
+    endpoint.deploy(aws, {2: 1}, shadow=3)
+
+
+def lost(aws: Aws) -> None:
+    """Have version 3 serve beside 2, and no longer."""
+    endpoint.deploy(aws, {2: 9, 3: 1})
+    endpoint.deploy(aws, {2: 1})
+
+
+@pytest.mark.parametrize("used", [lambda _: None, in_the_shadow, lost])
+def test_a_newer_version_that_no_alarm_brought_back_stands_in_no_rollbacks_way(
+    aws: Aws, made: tuple[Path, Path], used: Callable[[Aws], None]
+) -> None:
+    for commit in "ab":
+        register(aws, made, commit)
+    endpoint.deploy(aws)
+    register(aws, made, "c")
+    used(aws)
+    endpoint.rollback(aws)
+    assert endpoint.serving(aws) == {1: 1}
+
+
+def test_a_rollback_from_two_versions_leaves_the_older_though_one_was_rolled_back_before(
+    aws: Aws, made: tuple[Path, Path]
+) -> None:
+    for commit in "abc":
+        register(aws, made, commit)
+    endpoint.deploy(aws)
+    endpoint.rollback(aws)
+    endpoint.deploy(aws, {2: 1, 1: 1})
+    endpoint.rollback(aws)
+    assert endpoint.serving(aws) == {1: 1}
+
+
+def test_a_version_that_is_rejected_after_its_rollback_too_is_not_rolled_back_twice(
+    aws: Aws, made: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for commit in "abc":
+        register(aws, made, commit)
+    endpoint.deploy(aws)
+    endpoint.rollback(aws)
+    registry.judge(aws, 3, "Rejected", "quality fell")
+    assert "Version 3 is Rejected already: rolled back to version 2" in capsys.readouterr().out
+    endpoint.rollback(aws)
+    assert endpoint.serving(aws) == {2: 1}
+
+
+def test_a_second_call_changes_nothing_from_another_time_zone(
+    aws: Aws, made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(aws, made)
+    endpoint.deploy(aws)
+    there, versions = everything(aws), registry.versions
+    away = timezone(timedelta(hours=-8))
+    monkeypatch.setattr(
+        registry,
+        "versions",
+        lambda aws: [
+            each._replace(created=each.created.astimezone(away)) for each in versions(aws)
+        ],
+    )
+    endpoint.deploy(aws)
+    assert everything(aws) == there
+
+
+def test_an_endpoint_that_was_made_otherwise_is_left_alone(
+    aws: Aws, made: tuple[Path, Path]
+) -> None:
+    register(aws, made)
+    sagemaker = moto("sagemaker")
+    variant = {"VariantName": "all", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_model(ModelName=f"{NAME}-by-hand", PrimaryContainer={"Image": IMAGE})
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=f"{NAME}-by-hand",
+        ProductionVariants=[variant | {"ModelName": f"{NAME}-by-hand"}],
+    )
+    sagemaker.create_endpoint(EndpointName=NAME, EndpointConfigName=f"{NAME}-by-hand")
+    for command in (endpoint.deploy, endpoint.rollback, lambda aws: [*endpoint.status(aws)]):
+        with pytest.raises(ProjectError, match="its variant all is not of poe endpoint deploy"):
+            command(aws)
+    assert asked("update_endpoint") == []
 
 
 def test_shares_go_to_approved_versions_alone_and_are_looked_at(
@@ -603,6 +707,10 @@ FAULTS = [
 ]
 
 
+def nothing(aws: Aws, made: tuple[Path, Path]) -> None:
+    """Nothing yet."""
+
+
 def first(aws: Aws, made: tuple[Path, Path]) -> None:
     """One version that is approved."""
     register(aws, made, "a")
@@ -636,6 +744,15 @@ def described(aws: Aws, made: tuple[Path, Path]) -> None:
     moto("sagemaker").add_tags(ResourceArn=found.arn, Tags=tags)
 
 
+def tables(made: tuple[Path, Path]) -> Path:
+    """A folder with source tables."""
+    folder = made[0].parent / "tables"
+    folder.mkdir(exist_ok=True)
+    for name in ("flights.csv", "planes.csv"):
+        (folder / name).write_text(name, encoding="utf-8")
+    return folder
+
+
 def scored(aws: Aws) -> None:
     """Score that file."""
     home = f"s3://{BUCKET}/{NAME}/transform"
@@ -645,17 +762,40 @@ def scored(aws: Aws) -> None:
 COMMANDS = pytest.mark.parametrize(
     ("before", "command"),
     [
-        (first, endpoint.deploy),
-        (second, lambda aws: endpoint.deploy(aws, {2: 1})),
-        (second, lambda aws: endpoint.deploy(aws, {1: 9, 2: 1})),
-        (both, lambda aws: endpoint.weigh(aws, {1: 1, 2: 3})),
-        (both, endpoint.rollback),
-        (second, endpoint.delete),
-        (stored, scored),
-        (lambda *_: None, lambda aws: pipeline.deploy(aws, DEFINITION)),
-        (described, lambda aws: pipeline.deploy(aws, DEFINITION | {"Steps": [{"Name": "Train"}]})),
+        (nothing, lambda aws, made: registry.register(aws, IMAGE, *made)),
+        (first, lambda aws, _: registry.promote(aws, 1)),
+        (first, lambda aws, _: endpoint.deploy(aws)),
+        (second, lambda aws, _: endpoint.deploy(aws, {2: 1})),
+        (second, lambda aws, _: endpoint.deploy(aws, {1: 9, 2: 1})),
+        (second, lambda aws, _: endpoint.deploy(aws, {1: 1}, shadow=2)),
+        (both, lambda aws, _: endpoint.deploy(aws, {1: 1})),
+        (both, lambda aws, _: endpoint.weigh(aws, {1: 1, 2: 3})),
+        (both, lambda aws, _: endpoint.rollback(aws)),
+        (second, lambda aws, _: endpoint.delete(aws)),
+        (stored, lambda aws, _: scored(aws)),
+        (nothing, lambda aws, _: pipeline.deploy(aws, DEFINITION)),
+        (
+            described,
+            lambda aws, _: pipeline.deploy(aws, DEFINITION | {"Steps": [{"Name": "Train"}]}),
+        ),
+        (described, lambda aws, made: pipeline.start(aws, str(tables(made)), {"Seed": "1"})),
     ],
-    ids=["first", "next", "two", "weights", "rollback", "delete", "transform", "made", "changed"],
+    ids=[
+        "register",
+        "promote",
+        "first",
+        "next",
+        "two",
+        "shadow",
+        "one",
+        "weights",
+        "rollback",
+        "delete",
+        "transform",
+        "made",
+        "changed",
+        "run",
+    ],
 )
 
 
@@ -664,13 +804,13 @@ def test_a_dry_run_changes_nothing(
     aws: Aws,
     made: tuple[Path, Path],
     before: Callable[[Aws, tuple[Path, Path]], None],
-    command: Callable[[Aws], None],
+    command: Callable[[Aws, tuple[Path, Path]], object],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before(aws, made)
     there = everything(aws)
     capsys.readouterr()
-    command(Aws(aws.settings, dry_run=True))
+    command(Aws(aws.settings, dry_run=True), made)
     assert re.search("^(would |[+])", capsys.readouterr().out, re.MULTILINE)
     assert everything(aws) == there
 
@@ -682,13 +822,13 @@ def test_whatever_fails_at_any_change_a_second_run_completes(
     made: tuple[Path, Path],
     faults: list[Callable[[str], None]],
     before: Callable[[Aws, tuple[Path, Path]], None],
-    command: Callable[[Aws], None],
+    command: Callable[[Aws, tuple[Path, Path]], object],
     moment: str,
     fault: Exception,
 ) -> None:
     with account() as aws:
         before(aws, made)
-        command(aws)
+        command(aws, made)
         undisturbed = everything(aws)
     for number in itertools.count():
         calls = itertools.count()
@@ -702,12 +842,12 @@ def test_whatever_fails_at_any_change_a_second_run_completes(
             before(aws, made)
             faults[0] = fail
             try:
-                command(aws)
+                command(aws, made)
                 faults[0] = lambda _: None
                 break
             except (AwsError, StoppedError):
                 faults[0] = lambda _: None
-            command(aws)
+            command(aws, made)
             assert everything(aws) == undisturbed, number
     assert number
 
@@ -806,6 +946,8 @@ def test_waiting_ends_with_the_reason_or_at_the_limit(
         (["roles.job=late"], "roles.job=late"),
         (["shift.kind=slow"], "shift.kind=slow"),
         (["counts=1"], "counts=1: no such key"),
+        (["shift.kind=linear"], "wait_minutes=45: .* the 105 minutes of a shift"),
+        (["shift={kind: linear, percent: 10, wait_minutes: 60}", "wait_minutes=700"], "allows 480"),
     ],
 )
 def test_a_setting_that_is_missing_or_wrong_is_named(given: list[str], said: str) -> None:
@@ -840,12 +982,20 @@ def test_a_version_is_registered_and_approved_by_command(
 def test_an_endpoint_is_made_weighed_and_deleted_by_command(
     aws: Aws, made: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    register(aws, made)
-    endpoint.main(["deploy", *TYPED, "--set", "wait_minutes=1"])
-    endpoint.main(["weights", "1=2", *TYPED])
+    for commit in "ab":
+        register(aws, made, commit)
+    endpoint.main(["deploy", "1", *TYPED])
+    with pytest.raises(ProjectError, match="serves one version, which gets all requests"):
+        endpoint.main(["weights", "1=2", *TYPED])
+    endpoint.main(["deploy", "1=9", "2=1", *TYPED])
+    endpoint.main(["weights", "1=2", "2=3", *TYPED])
     capsys.readouterr()
     endpoint.main(["status", *TYPED])
-    assert capsys.readouterr().out == "InService\nlive: version 1, weight 2\n"
+    lines = ["InService", "live: version 1, weight 2", "challenger: version 2, weight 3"]
+    assert capsys.readouterr().out.splitlines() == lines
+    endpoint.main(["deploy", "1", "--shadow", "2", *TYPED])
+    (shadow,) = asked("create_endpoint_config")[-1]["ShadowProductionVariants"]
+    assert "-v2-" in shadow["ModelName"]
     endpoint.main(["delete", *TYPED])
     with pytest.raises(ProjectError, match="no such endpoint"):
         endpoint.main(["status", *TYPED])
@@ -870,12 +1020,14 @@ def test_shares_that_cannot_be_are_refused(
 
 
 def test_a_csv_file_is_scored_by_command(aws: Aws, made: tuple[Path, Path]) -> None:
-    register(aws, made)
+    for commit in "ab":
+        register(aws, made, commit)
     aws.change("s3", "put_object", Bucket=BUCKET, Key=f"{NAME}/transform/in.csv", Body=b"1")
     source, target = (f"s3://{BUCKET}/{NAME}/transform/{each}" for each in ("in.csv", "out"))
-    endpoint.main(["transform", source, target, *TYPED])
+    endpoint.main(["transform", source, target, "--version", "1", *TYPED])
     (job,) = asked("create_transform_job")
     assert job["TransformInput"]["ContentType"] == "text/csv"
+    assert "-v1-" in job["ModelName"]
 
 
 def test_a_mistake_ends_a_command_with_one_line(
@@ -891,20 +1043,59 @@ def test_a_mistake_ends_a_command_with_one_line(
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("linear", {"LinearStepSize", "Type", "WaitIntervalInSeconds"}),
-        ("all_at_once", {"Type", "WaitIntervalInSeconds"}),
+        ("canary", {"CanarySize": SIZE, "Type": "CANARY", "WaitIntervalInSeconds": 480}),
+        ("linear", {"LinearStepSize": SIZE, "Type": "LINEAR", "WaitIntervalInSeconds": 480}),
+        ("all_at_once", {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}),
     ],
 )
 def test_requests_go_over_as_the_settings_say(
-    aws: Aws, made: tuple[Path, Path], kind: str, expected: set[str]
+    aws: Aws, made: tuple[Path, Path], kind: str, expected: dict[str, Any]
 ) -> None:
     register(aws, made, "a")
     endpoint.deploy(aws)
     register(aws, made, "b")
-    endpoint.deploy(other(aws, f"shift.kind={kind}"))
+    endpoint.deploy(other(aws, "shift={kind: " + kind + ", percent: 20, wait_minutes: 8}"))
     (update,) = asked("update_endpoint")
     policy = update["DeploymentConfig"]["BlueGreenUpdatePolicy"]
-    assert policy["TrafficRoutingConfiguration"].keys() == expected
+    assert policy["TrafficRoutingConfiguration"] == expected
+    assert policy["TerminationWaitInSeconds"] == 300
+
+
+def test_alarms_and_scaling_are_as_the_settings_say(aws: Aws, made: tuple[Path, Path]) -> None:
+    register(aws, made)
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:late"
+    given = ["alarms.latency_ms=150", "alarms.errors_per_minute=7", f"alarms.topic='{topic}'"]
+    endpoint.deploy(other(aws, *given, "scaling={maximum: 5, requests_per_minute: 900}"))
+    errors, latency = asked("put_metric_alarm")
+    alike = {
+        "Namespace": "AWS/SageMaker",
+        "Dimensions": [
+            {"Name": "EndpointName", "Value": NAME},
+            {"Name": "VariantName", "Value": "live"},
+        ],
+        "Period": 60,
+        "EvaluationPeriods": 2,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+        "AlarmActions": [topic],
+    }
+    assert errors == alike | {
+        "AlarmName": f"{NAME}-live-errors",
+        "MetricName": "Invocation5XXErrors",
+        "Statistic": "Sum",
+        "Threshold": 7,
+    }
+    assert latency == alike | {
+        "AlarmName": f"{NAME}-live-latency",
+        "MetricName": "ModelLatency",  # in microseconds
+        "ExtendedStatistic": "p99",
+        "Threshold": 150_000,
+    }
+    (target,), (policy,) = asked("register_scalable_target"), asked("put_scaling_policy")
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (2, 5)
+    followed = policy["TargetTrackingScalingPolicyConfiguration"]
+    metric = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
+    assert followed == {"TargetValue": 900.0, "PredefinedMetricSpecification": metric}
 
 
 def test_an_endpoint_can_do_without_servers_of_its_own(aws: Aws, made: tuple[Path, Path]) -> None:
@@ -990,16 +1181,8 @@ def test_an_alarm_during_a_shift_is_told(
 ) -> None:
     register(aws, made, "a")
     endpoint.deploy(aws)
-    before = aws.read("sagemaker", "describe_endpoint", EndpointName=aws.settings.name)
     register(aws, made, "b")
-
-    def back(at: str) -> None:
-        if at == "after update_endpoint":
-            found = sagemaker_backends[ACCOUNT][REGION].endpoints[NAME]
-            found.endpoint_config_name = before["EndpointConfigName"]
-            found.production_variants = before["ProductionVariants"]
-
-    faults[0] = back
+    faults[0] = alarm_rings(aws)
     with pytest.raises(AwsError, match="went back to version 1: .*: if version 2 is the cause"):
         endpoint.deploy(aws)
     assert endpoint.serving(aws) == {1: 1.0}
@@ -1017,12 +1200,26 @@ def scaled(aws: Aws) -> list[str]:
     return [each["ResourceId"].rpartition("/")[2] for each in found]
 
 
-def test_an_update_that_is_refused_leaves_the_scaling(
-    aws: Aws, made: tuple[Path, Path], faults: list[Callable[[str], None]]
+def test_a_version_that_follows_another_is_scaled_all_the_time(
+    aws: Aws, made: tuple[Path, Path]
 ) -> None:
     register(aws, made, "a")
     endpoint.deploy(aws)
     register(aws, made, "b")
+    endpoint.deploy(aws)
+    assert asked("deregister_scalable_target") == []
+    endpoint.deploy(other(aws, "variant.type=ml.c5.xlarge"))
+    (gone,) = asked("deregister_scalable_target")
+    assert gone["ResourceId"] == f"endpoint/{NAME}/variant/live"
+    assert scaled(aws) == ["live"]
+
+
+def test_an_update_that_is_refused_leaves_the_scaling(
+    aws: Aws, made: tuple[Path, Path], faults: list[Callable[[str], None]]
+) -> None:
+    for commit in "ab":
+        register(aws, made, commit)
+    endpoint.deploy(aws, {1: 1, 2: 1})
 
     def fail(at: str) -> None:
         if at == "before update_endpoint":
@@ -1031,7 +1228,8 @@ def test_an_update_that_is_refused_leaves_the_scaling(
     faults[0] = fail
     with pytest.raises(AwsError, match="ask for more under Service Quotas"):
         endpoint.deploy(aws)
-    assert scaled(aws) == ["live"]
+    assert len(asked("deregister_scalable_target")) == 1
+    assert scaled(aws) == ["live", "challenger"]
 
 
 def test_a_client_is_made_once_and_for_the_region() -> None:
@@ -1119,10 +1317,51 @@ def test_the_policy_of_who_deploys_allows_nothing_that_no_command_calls() -> Non
     code = "".join(path.read_text("utf-8") for path in modules)
     services = "sagemaker|s3|cloudwatch|application-autoscaling"
     calls = re.findall(rf'"({services})",\s*"([a-z0-9_]+)"', code)
-    policy = json.loads((ROOT / "docs" / "iam" / "deploy.json").read_text(encoding="utf-8"))
-    allowed = {action for each in policy["Statement"] for action in listed(each["Action"])}
-    allowed = {each for each in allowed - BESIDES if not each.startswith(BY_HAND)}
+    allowed = {each for each in actions("deploy") - BESIDES if not each.startswith(BY_HAND)}
     assert allowed == {acting(*call) for call in calls}
+    by_hand = {each for each in actions("deploy") if each.startswith(BY_HAND)}
+    logs = {f"logs:{each}" for each in ("DescribeLogStreams", "FilterLogEvents", "GetLogEvents")}
+    assert by_hand == PULLS | PUSHES | logs | {"ecr:GetAuthorizationToken"}
+
+
+def actions(file: str) -> set[str]:
+    """What a policy allows at all."""
+    policy = json.loads((ROOT / "docs" / "iam" / f"{file}.json").read_text(encoding="utf-8"))
+    return {action for each in policy["Statement"] for action in listed(each["Action"])}
+
+
+PUSHES = {f"ecr:{each}" for each in ("PutImage", "InitiateLayerUpload", "UploadLayerPart")}
+PUSHES |= {"ecr:CompleteLayerUpload"}
+PULLS = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
+LOGS = {"CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents"}
+# What a container needs, whatever it does.
+RUNS = PULLS | {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
+RUNS |= {f"logs:{each}" for each in LOGS} | {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}
+
+
+def test_a_role_may_do_what_it_is_there_for_alone() -> None:
+    assert actions("job") == RUNS
+    assert actions("endpoint") == RUNS | {"cloudwatch:DescribeAlarms"}
+    jobs = {f"{do}{kind}Job" for do in ("Create", "Describe", "Stop") for kind in JOBS}
+    models = {"CreateModelPackage", "DescribeModelPackage", "DescribeModelPackageGroup"}
+    pipeline = {f"sagemaker:{each}" for each in {"AddTags"} | jobs | models}
+    assert actions("pipeline") == pipeline | {"iam:PassRole", "s3:GetObject"}
+    versions = {"DescribeModelPackage", "DescribeModelPackageGroup", "ListModelPackages"}
+    approve = {f"sagemaker:{each}" for each in {"UpdateModelPackage"} | versions}
+    assert actions("approve") == approve | {"s3:GetObject", "s3:ListBucket"}
+
+
+JOBS = ("Processing", "Training")
+
+
+@pytest.mark.parametrize(
+    ("who", "image"), [("job", "train"), ("job", "spark"), ("endpoint", "serve")]
+)
+def test_a_role_pulls_the_image_that_it_runs_alone(who: str, image: str) -> None:
+    here = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{NAME}"
+    assert all(allows(who, action, f"{here}-{image}") for action in PULLS)
+    other = "serve" if who == "job" else "train"
+    assert not allows(who, "ecr:BatchGetImage", f"{here}-{other}")
 
 
 def test_who_approves_sees_the_report_of_a_version() -> None:
@@ -1296,7 +1535,7 @@ def test_source_tables_are_uploaded_once_under_a_name_of_their_own(aws: Aws, sou
 def test_a_run_ends_with_success_or_with_the_reason_of_the_step(
     aws: Aws, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ProjectError, match="no such pipeline: poe pipeline-deploy"):
+    with pytest.raises(ProjectError, match="no such pipeline in eu-central-1: poe pipe"):
         pipeline.start(aws, str(source), {})
     pipeline.deploy(aws, DEFINITION)
     for wrong in ("Speed", "Data"):
@@ -1307,7 +1546,7 @@ def test_a_run_ends_with_success_or_with_the_reason_of_the_step(
             pipeline.start(aws, str(source), {"Seed": wrong})
     pipeline.start(Aws(aws.settings, dry_run=True), str(source), {"Seed": "1"})
     assert asked("start_pipeline_execution") == asked("upload_file") == []
-    pipeline.start(aws, str(source), {"Seed": "1"})
+    pipeline.main(["run", str(source), "Seed=1", *TYPED])
     (started,) = asked("start_pipeline_execution")
     values = {each["Name"]: each["Value"] for each in started["PipelineParameters"]}
     data = pipeline.upload(aws, source)

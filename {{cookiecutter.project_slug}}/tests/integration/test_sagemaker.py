@@ -81,6 +81,18 @@ def test_with_an_image_for_spark_the_data_are_processed_there(fixed: Settings) -
     assert train["Arguments"]["AlgorithmSpecification"]["TrainingImage"] == IMAGES.train
 
 
+def test_images_are_given_by_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed: list[Any] = []
+    monkeypatch.setattr(pipeline, "revision", lambda image: f"commit of {image}")
+    monkeypatch.setattr(pipeline, "deploy", lambda _, wanted: deployed.append(wanted))
+    spark = f"{REGISTRY}/spark@sha256:{'3' * 64}"
+    given = ["bucket=models-of-a-test", "roles.job=arn:aws:iam::123456789012:role/job"]
+    typed = [word for each in given for word in ("--set", each)]
+    pipeline.main(["deploy", IMAGES.train, IMAGES.serve, "--spark", spark, *typed])
+    commit = f"commit of {IMAGES.train}"
+    assert deployed == [definition(settings(given), IMAGES._replace(spark=spark), commit)]
+
+
 def test_a_model_is_registered_only_if_it_is_good_and_not_worse_than_the_one_in_use(
     described: dict[str, Any],
 ) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -264,6 +265,22 @@ def test_a_window_with_one_outcome_is_refused_as_by_polars(
         monkeypatch.setattr(module, "target", constant)
     where, overrides = repository(tmp_path, config)
     refused(session, where, overrides, f"The train window holds only {TARGET}=1 in ")
+
+
+def test_a_cluster_is_given_by_command(
+    tmp_path: Path, config: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, overrides = repository(tmp_path, config)
+    given: list[str] = []
+
+    def session(master: str) -> Any:
+        given.append(master)
+        return nullcontext()
+
+    monkeypatch.setattr(cluster, "session", session)
+    monkeypatch.setattr(spark, "process", lambda *_: None)
+    spark.main(where, ["--master", "spark://host:7077", *overrides])
+    assert given == ["spark://host:7077"]
 
 
 def host(

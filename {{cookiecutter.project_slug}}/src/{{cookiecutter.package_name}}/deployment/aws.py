@@ -30,7 +30,7 @@ BROKEN = ("Failed", "OutOfService", "UpdateRollbackFailed")
 REMEDIES = {
     **dict.fromkeys(
         ("403", "AccessDenied", "AccessDeniedException"),
-        "let the role that you use do this, see docs/iam/deploy.json",
+        "let the role that you use do this, see docs/iam/",
     ),
     **dict.fromkeys(
         ("ExpiredToken", "ExpiredTokenException"), "sign in again: the credentials have expired"

@@ -12,6 +12,7 @@ from ..errors import ProjectError
 from . import registry
 from .aws import BROKEN, Aws, AwsError
 from .command_line import Parser, run, say
+from .settings import KEPT_MINUTES
 from .transform import transform
 
 CONTENT = ["application/json", "application/jsonlines"]
@@ -20,7 +21,8 @@ GUARDS = ("errors", "latency")
 VARIANTS, SHADOW = ("live", "challenger"), "shadow"
 # What its configurations are called, after its name.
 CONFIGURATION = re.compile(r"[0-9a-f]{8}(-\d+)+")
-ROLLED_BACK = "rolled back to version {}"
+# How the models end that `registry.model` makes.
+MODEL = re.compile(r"-v(\d+)-[0-9a-f]{6}$")
 
 
 def deploy(
@@ -66,9 +68,12 @@ def deploy(
         aws.change("sagemaker", "create_endpoint", EndpointName=name, EndpointConfigName=config)
         settle(aws)
     elif not found["EndpointConfigName"].startswith(home):
-        require_same_kind(aws, found, wanted)
+        before = aws.read(
+            "sagemaker", "describe_endpoint_config", EndpointConfigName=found["EndpointConfigName"]
+        )
+        require_same_kind(aws, before, wanted)
         config = ensure_configuration(aws, home, grown(found, wanted))
-        unscale(aws)
+        unscale(aws, (name for name, _ in machines(before).items() - machines(wanted).items()))
         try:
             how = shifting(aws, found, shares, shadow, at_once=at_once)
             aws.change(
@@ -76,7 +81,7 @@ def deploy(
             )
             settle(aws)
         except AwsError:
-            # While it is being changed, what scales has to wait for the next call.
+            # While it is being changed, what was unscaled has to wait for the next call.
             with contextlib.suppress(AwsError):
                 there = aws.read("sagemaker", "describe_endpoint", EndpointName=name)
                 if there["EndpointStatus"] == "InService":
@@ -89,7 +94,10 @@ def deploy(
     if aws.dry_run:
         registry.promote(aws, most(shares))
         return
-    weigh(aws, shares)
+    if len(shares) > 1:
+        weigh(aws, shares)
+    else:
+        registry.promote(aws, most(shares))
     listed = ", ".join(f"version {each} ({share:g})" for each, share in serving(aws).items())
     say(f"{name} serves {listed}")
 
@@ -147,7 +155,15 @@ def grown(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]
     return {**wanted, "ProductionVariants": variants}
 
 
-def require_same_kind(aws: Aws, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def machines(described: Mapping[str, Any]) -> dict[str, str]:
+    """Return the instance type of each variant that a configuration describes."""
+    return {
+        each["VariantName"]: each.get("InstanceType", "")
+        for each in described["ProductionVariants"]
+    }
+
+
+def require_same_kind(aws: Aws, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Stop where an endpoint would get servers of its own, or lose them: SageMaker refuses that.
 
     Raises
@@ -155,10 +171,7 @@ def require_same_kind(aws: Aws, found: Mapping[str, Any], wanted: Mapping[str, A
     ProjectError
         Saying what to do.
     """
-    described = aws.read(
-        "sagemaker", "describe_endpoint_config", EndpointConfigName=found["EndpointConfigName"]
-    )
-    kinds = {"ServerlessConfig" in each["ProductionVariants"][0] for each in (described, wanted)}
+    kinds = {"ServerlessConfig" in each["ProductionVariants"][0] for each in (before, wanted)}
     if len(kinds) > 1:
         raise ProjectError(
             f"{aws.settings.name}: variant.serverless cannot change while it serves: "
@@ -296,7 +309,7 @@ def shifting(
     described: dict[str, Any] = {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": routing,
-            "TerminationWaitInSeconds": 300,
+            "TerminationWaitInSeconds": 60 * KEPT_MINUTES,
         }
     }
     # The alarms may ring already, for the version before: they would bring it back.
@@ -371,16 +384,16 @@ def scale(aws: Aws, names: Iterable[str]) -> None:
         )
 
 
-def unscale(aws: Aws) -> None:
-    """Stop scaling: SageMaker takes no machine or variant away that is scaled."""
-    prefix = f"endpoint/{aws.settings.name}/variant/"
+def unscale(aws: Aws, names: Iterable[str]) -> None:
+    """Stop scaling variants: SageMaker neither takes one away nor changes its machines before."""
+    wanted = {f"endpoint/{aws.settings.name}/variant/{name}" for name in names}
     found = aws.every(
         "application-autoscaling",
         "describe_scalable_targets",
         "ScalableTargets",
         ServiceNamespace="sagemaker",
     )
-    for target in [each for each in found if each["ResourceId"].startswith(prefix)]:
+    for target in [each for each in found if each["ResourceId"] in wanted]:
         aws.change(
             "application-autoscaling",
             "deregister_scalable_target",
@@ -411,18 +424,33 @@ def variants(aws: Aws) -> dict[str, tuple[int, float]]:
     name = aws.settings.name
     found = aws.find("sagemaker", "describe_endpoint", EndpointName=name)
     if found is None:
-        raise ProjectError(f"{name}: no such endpoint: poe endpoint deploy")
-    config = aws.read(
-        "sagemaker", "describe_endpoint_config", EndpointConfigName=found["EndpointConfigName"]
-    )
-    numbers = {
-        each["VariantName"]: int(each["ModelName"].rpartition("-v")[2].partition("-")[0])
-        for each in config["ProductionVariants"]
-    }
+        raise ProjectError(
+            f"{name}: no such endpoint in {aws.settings.region}: poe endpoint deploy"
+        )
+    numbers = versions_in(aws, found["EndpointConfigName"])
     return {
         each["VariantName"]: (numbers[each["VariantName"]], each.get("CurrentWeight", 1.0))
         for each in found.get("ProductionVariants", [])
     }
+
+
+def versions_in(aws: Aws, name: str) -> dict[str, int]:
+    """Return the version of each variant that a configuration describes.
+
+    Raises
+    ------
+    ProjectError
+        When `deploy` has not made it.
+    """
+    config = aws.read("sagemaker", "describe_endpoint_config", EndpointConfigName=name)
+    models = {each["VariantName"]: each.get("ModelName") for each in config["ProductionVariants"]}
+    numbers = {each: MODEL.search(model or "") for each, model in models.items()}
+    if strange := [each for each, found in numbers.items() if not found]:
+        raise ProjectError(
+            f"{aws.settings.name}: its variant {strange[0]} is not of poe endpoint deploy: delete "
+            "it, or set another `name` in conf/deploy/aws.yaml"
+        )
+    return {each: int(found[1]) for each, found in numbers.items() if found}
 
 
 def serving(aws: Aws) -> dict[int, float]:
@@ -471,25 +499,44 @@ def rollback(aws: Aws) -> None:
     approved = [each.number for each in listed if each.status == "Approved"]
     # The one beside it comes first: it has shown what it can.
     before = [each for each in [*now, *approved] if each < newest and each in approved]
-    done = ROLLED_BACK.format(newest)
+    done = registry.ROLLED_BACK.format(newest)
     newer = [each for each in listed if each.number > newest]
     left = [each.number for each in newer if registry.note(aws, each) == done]
-    if left:
-        say(f"Version {left[0]} is rolled back already; further back: poe endpoint deploy VERSION")
+    further = f"to go from version {newest} further back, poe endpoint deploy VERSION --at-once"
+    if left and len(now) == 1:
+        say(f"Version {left[0]} is rolled back already; {further}")
         before = [newest]
-    elif gone := [each.number for each in newer if _went_back(aws, each)]:
+    elif gone := {each for each in approved if each > newest} & shifted(aws):
         raise ProjectError(
-            f"version {gone[0]} was brought out and does not serve, it went back already: "
-            f"poe registry reject {gone[0]}; to go from version {newest} further back, "
-            "poe endpoint deploy VERSION --at-once"
+            f"version {max(gone)} was brought out and does not serve, it went back already: "
+            f"poe registry reject {max(gone)}; {further}"
         )
     elif before:
-        registry.judge(aws, newest, "Rejected", ROLLED_BACK.format(before[0]))
+        registry.judge(aws, newest, "Rejected", registry.ROLLED_BACK.format(before[0]))
     else:
         raise ProjectError(
             f"{aws.settings.name} serves version {newest}: no version before it is approved"
         )
     deploy(aws, {before[0]: 1}, at_once=True)
+
+
+def shifted(aws: Aws) -> set[int]:
+    """Return the versions to which requests were once shifted from variants like those of now.
+
+    An alarm can have brought back none but those. A version that was a shadow, or the challenger
+    of the one that serves now, is none of them.
+    """
+    there = variants(aws).keys()
+    found = [versions_in(aws, each) for each in configurations(aws)]
+    return {number for each in found if each.keys() == there for number in each.values()}
+
+
+def configurations(aws: Aws) -> list[str]:
+    """Return the names of all configurations of the endpoint."""
+    prefix = f"{aws.settings.name}-"
+    found = aws.every("sagemaker", "list_endpoint_configs", "EndpointConfigs", NameContains=prefix)
+    names = [each["EndpointConfigName"] for each in found]
+    return [each for each in names if CONFIGURATION.fullmatch(each.removeprefix(prefix))]
 
 
 def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
@@ -498,12 +545,14 @@ def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
     Raises
     ------
     ProjectError
-        When other versions serve, or one is no longer approved.
+        When one or other versions serve, or one is no longer approved.
     AwsError
         When SageMaker has taken other shares.
     """
     settled(aws)
     now = variants(aws)
+    if len(now) == 1:
+        raise ProjectError(f"{aws.settings.name} serves one version, which gets all requests")
     numbers = sorted(number for number, _ in now.values())
     if numbers != sorted(shares):
         raise ProjectError(
@@ -537,18 +586,14 @@ def delete(aws: Aws) -> None:
         # However its change ends, it is deleted.
         with contextlib.suppress(AwsError):
             settle(aws)
-    unscale(aws)
+    unscale(aws, VARIANTS)
     if now != "Deleting":
         aws.change("sagemaker", "delete_endpoint", EndpointName=name)
     settle(aws, "Deleted")
     alarms = [alarm(aws, kind, variant) for variant in VARIANTS for kind in GUARDS]
     aws.change("cloudwatch", "delete_alarms", AlarmNames=alarms)
-    configurations = aws.every(
-        "sagemaker", "list_endpoint_configs", "EndpointConfigs", NameContains=f"{name}-"
-    )
-    for each in [found["EndpointConfigName"] for found in configurations]:
-        if CONFIGURATION.fullmatch(each.removeprefix(f"{name}-")):
-            aws.change("sagemaker", "delete_endpoint_config", EndpointConfigName=each)
+    for each in configurations(aws):
+        aws.change("sagemaker", "delete_endpoint_config", EndpointConfigName=each)
     if not aws.dry_run:
         say(f"{name} is deleted; its models and their versions are kept")
 
@@ -588,10 +633,6 @@ def main(arguments: list[str] | None = None) -> None:
         delete(aws)
     else:
         transform(aws, options.version, options.source, options.target)
-
-
-def _went_back(aws: Aws, version: registry.Version) -> bool:
-    return version.status == "Approved" and registry.has_model(aws, version)
 
 
 def _share(text: str) -> tuple[int, int]:

@@ -88,7 +88,9 @@ def start(aws: Aws, source: str, parameters: Mapping[str, str]) -> None:
     name = aws.settings.name
     found = aws.find("sagemaker", "describe_pipeline", PipelineName=name)
     if found is None:
-        raise ProjectError(f"{name}: no such pipeline: poe pipeline-deploy")
+        raise ProjectError(
+            f"{name}: no such pipeline in {aws.settings.region}: poe pipeline-deploy"
+        )
     known = json.loads(found["PipelineDefinition"])["Parameters"]
     free = {each["Name"]: each["Type"] for each in known if each["Name"] not in GIVEN}
     for key, value in parameters.items():

@@ -22,6 +22,7 @@ TYPES = ["application/json", "application/jsonlines", "text/csv"]
 PRODUCTION = "production/model.tar.gz"
 NOTHING_YET = b"The model in production lies here as model.tar.gz, once there is one.\n"
 STATES = {"approve": "Approved", "reject": "Rejected"}
+ROLLED_BACK = "rolled back to version {}"
 
 
 class Version(NamedTuple):
@@ -75,7 +76,7 @@ def choose(aws: Aws, number: int | None, *, approved: bool = True) -> Version:
     which = "an approved version" if number is None else f"version {number}"
     need = ", approved" if approved and number is not None else ""
     raise ProjectError(
-        f"{aws.settings.name}: wanted {which}{need}, there is {states}: "
+        f"{aws.settings.name} in {aws.settings.region}: wanted {which}{need}, there is {states}: "
         "poe registry register, then poe registry approve VERSION"
     )
 
@@ -247,8 +248,11 @@ def pack(folder: Path) -> bytes:
 def model(aws: Aws, number: int) -> str:
     """Create SageMaker's model of an approved version unless it is there, and return its name."""
     version = choose(aws, number)
-    name = _model_name(aws, version)
-    if not has_model(aws, version):
+    # The moment as a number: its text depends on the time zone of the machine.
+    made_of = f"{version.arn} {version.created.timestamp()} {aws.settings.roles.need('endpoint')}"
+    identity = hashlib.sha256(made_of.encode()).hexdigest()[:6]
+    name = f"{aws.settings.name}-v{number}-{identity}"
+    if not aws.find("sagemaker", "describe_model", ModelName=name):
         aws.change(
             "sagemaker",
             "create_model",
@@ -259,23 +263,13 @@ def model(aws: Aws, number: int) -> str:
     return name
 
 
-def has_model(aws: Aws, version: Version) -> bool:
-    """Whether there is SageMaker's model of a version: somebody has brought it out, or tried."""
-    name = _model_name(aws, version)
-    return aws.find("sagemaker", "describe_model", ModelName=name) is not None
-
-
-def _model_name(aws: Aws, version: Version) -> str:
-    made_of = f"{version.arn} {version.created} {aws.settings.roles.need('endpoint')}"
-    identity = hashlib.sha256(made_of.encode()).hexdigest()[:6]
-    return f"{aws.settings.name}-v{version.number}-{identity}"
-
-
 def judge(aws: Aws, number: int, status: str, reason: str) -> None:
     """Approve or reject a version, with a reason that is kept."""
     version = choose(aws, number, approved=False)
-    if version.status == status and note(aws, version) == reason:
-        say(f"Version {number} is {status} already")
+    before = note(aws, version)
+    # By what is noted, a rollback knows that it is done.
+    if version.status == status and (before == reason or before.startswith(ROLLED_BACK[:-2])):
+        say(f"Version {number} is {status} already: {before or 'no note'}")
         return
     aws.change(
         "sagemaker",
