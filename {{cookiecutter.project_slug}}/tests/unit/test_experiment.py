@@ -1,6 +1,7 @@
 """A/B: losses, intervals, sample sizes, and what SageMaker captures."""
 
 import base64
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,9 @@ def test_several_records_of_a_request_are_told_apart() -> None:
         labelled(rows, named, "y")
     unknown = pl.DataFrame({"inference_id": ["a"], "position": [0.0], "y": [np.nan]})
     assert labelled(rows, unknown, "y").height == 0
+    endless = pl.DataFrame({"inference_id": ["b"], "position": [0], "y": [-np.inf]})
+    with pytest.raises(ProjectError, match="labels: y of b is infinite, expected a finite number"):
+        labelled(rows, endless, "y")
 
 
 def test_records_of_a_request_count_as_one(
@@ -226,6 +230,19 @@ def test_shares_that_change_within_an_experiment_are_found() -> None:
         experiment.require_same_shares(hours(0.1, 0.1, 0.5))
 
 
+@pytest.mark.parametrize("hours", [(2, 1000, 1000), (1000, 2, 1000), (1000, 1000, 2)])
+def test_an_hour_with_few_requests_beside_busy_ones_changes_no_share(
+    hours: tuple[int, ...],
+) -> None:
+    rows = [
+        ("new" if n == 0 or (size > 2 and n < 10) else "old", str(hour), f"{hour}-{n}")
+        for hour, size in enumerate(hours)
+        for n in range(size)
+    ]
+    answered = pl.DataFrame(rows, ["variant", "hour", "inference_id"], orient="row")
+    experiment.require_same_shares(answered)
+
+
 def test_what_is_no_capture_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="no captured prediction"):
         captured(tmp_path / "nowhere", "score")
@@ -237,6 +254,43 @@ def test_what_is_no_capture_is_named(folder: Path, tmp_path: Path) -> None:
         captured(folder.parent, "score")
     with pytest.raises(ProjectError, match=r"1\.jsonl, line 1: not a captured answer with x"):
         captured(folder, "x")
+    for line in (b"\xff", b"[]", b'{"captureData": [], "eventMetadata": []}'):
+        next(folder.glob("*/*/*/*/*/*.jsonl")).write_bytes(line)
+        with pytest.raises(ProjectError, match=r"1\.jsonl, line 1: not a captured answer"):
+            captured(folder, "score")
+
+
+def test_an_event_without_an_answer_is_left_out_aloud(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = next(folder.glob("*/*/*/*/*/*.jsonl"))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    refused = json.loads(lines[0])
+    del refused["captureData"]["endpointOutput"]
+    path.write_text("\n".join([json.dumps(refused), *lines[1:]]), encoding="utf-8")
+    assert captured(folder, "score").height == 2 * REQUESTS - 1
+    assert capsys.readouterr().out == "1 captured events without an answer are left out\n"
+    # One that is there and cannot be read is no such event.
+    refused["captureData"]["endpointOutput"] = None
+    path.write_text(json.dumps(refused), encoding="utf-8")
+    with pytest.raises(ProjectError, match=r"1\.jsonl, line 1: not a captured answer with score"):
+        captured(folder, "score")
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u0085"])
+def test_a_line_ends_at_a_newline_alone(folder: Path, separator: str) -> None:
+    path = next(folder.glob("*/*/*/*/*/*.jsonl"))
+    line = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
+    line["captureData"]["endpointInput"] = {"data": f"a{separator}b"}
+    answer = json.dumps({"score": 0.25, "of": f"a{separator}b"}, ensure_ascii=False)
+    line["captureData"]["endpointOutput"] |= {
+        "data": f"{answer}\n",
+        "encoding": "JSON",
+        "observedContentType": "application/jsonlines",
+    }
+    path.write_text(json.dumps(line, ensure_ascii=False), encoding="utf-8")
+    found = captured(folder, "score").filter(variant=path.parents[4].name)
+    assert found["prediction"].to_list() == [0.25]
 
 
 @pytest.mark.parametrize(
@@ -255,3 +309,7 @@ def test_answers_in_csv_are_read_with_and_without_a_header(
     assert found["prediction"].to_list() == [0.25, 0.5]
     with pytest.raises(ProjectError, match="not a captured answer with 7"):
         captured(tmp_path / "delays", "7")
+    output["data"] = "0" * (csv.field_size_limit() + 1)
+    (hour / "1.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    with pytest.raises(ProjectError, match="not a captured answer with 0 .*field larger"):
+        captured(tmp_path / "delays", "0")

@@ -215,31 +215,36 @@ def captured(folder: Path, field: str) -> pl.DataFrame:
         for path in found
         for row in _rows(path, field)
     ]
-    if not rows:
+    schema: dict[str, Any] = dict.fromkeys(("variant", "hour", KEY), pl.String)
+    schema |= {"position": pl.Int64, "prediction": pl.Float64}
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    answered = table.drop_nulls("prediction")
+    if answered.is_empty():
         raise ProjectError(
             f"{folder}: no captured prediction: copy captured/VERSIONS/ENDPOINT of the bucket there"
         )
-    schema: dict[str, Any] = dict.fromkeys(("variant", "hour", KEY), pl.String)
-    schema |= {"position": pl.Int64, "prediction": pl.Float64}
+    if without := table.height - answered.height:
+        say(f"{without} captured events without an answer are left out")
     # A file that is there twice makes no second request.
-    return pl.DataFrame(rows, schema=schema, orient="row").unique(
-        ["variant", KEY, "position"], keep="first", maintain_order=True
-    )
+    return answered.unique(["variant", KEY, "position"], keep="first", maintain_order=True)
 
 
-def _rows(path: Path, field: str) -> Iterator[tuple[str, int, float]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+def _rows(path: Path, field: str) -> Iterator[tuple[str, int, float | None]]:
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             event = json.loads(line)
             about = event["eventMetadata"]
+            key = about.get("inferenceId", about["eventId"])
+            if "endpointOutput" not in event["captureData"]:
+                yield key, 0, None
+                continue
             output = event["captureData"]["endpointOutput"]
             text = output["data"]
             if output["encoding"] == "BASE64":
                 text = base64.b64decode(text).decode()
-            key = about.get("inferenceId", about["eventId"])
             for position, value in enumerate(_values(text, output["observedContentType"], field)):
                 yield key, position, float(value)
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError, csv.Error) as error:
             raise ProjectError(
                 f"{path}, line {number}: not a captured answer with {field} "
                 f"({type(error).__name__}: {error})"
@@ -255,7 +260,7 @@ def _values(text: str, kind: str, field: str) -> list[Any]:
         if field.isdecimal():
             return [row[int(field)] for row in rows]
         return [row[first.index(field)] for row in others]
-    return [json.loads(each)[field] for each in text.splitlines()]
+    return [json.loads(each)[field] for each in text.encode().splitlines()]
 
 
 def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.DataFrame:
@@ -277,8 +282,8 @@ def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.
     Raises
     ------
     ProjectError
-        When a column is missing or of another type, or a record has several labels, or a label
-        several records.
+        When a column is missing or of another type, a label is infinite, or a record has several
+        labels, or a label several records.
     """
     missing = {KEY, label} - {*labels.columns}
     if missing:
@@ -294,6 +299,12 @@ def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.
             f"labels: expected numbers in {label} and position: {str(error).splitlines()[0]}"
         ) from error
     known = known.rename({label: "label"}).fill_nan(None).drop_nulls()
+    infinite = known.filter(pl.col("label").is_infinite())[KEY]
+    if len(infinite):
+        raise ProjectError(
+            f"labels: {label} of {infinite[0]} is infinite, expected a finite number: mend it, or "
+            "leave it empty"
+        )
     found = predictions.join(known, on=keys)
     if "position" not in keys and (found["position"] > 0).any():
         raise ProjectError("labels: requests hold several records: add a column position, from 0")
@@ -368,8 +379,14 @@ def require_same_shares(answered: pl.DataFrame) -> None:
     found = counts.sort("hour").drop("hour").fill_null(0).to_numpy()
     # Together, hours with few requests have as many as the test wants: five of each variant.
     size = EXPECTED * found.sum() / found.sum(axis=0).min()
-    parts = (found.sum(axis=1).cumsum() - 1) // size
-    table = np.stack([found[parts == each].sum(axis=0) for each in np.unique(parts)])
+    table = [np.zeros(found.shape[1])]
+    for hour in found:
+        if table[-1].sum() >= size:
+            table.append(np.zeros(found.shape[1]))
+        table[-1] += hour
+    if len(table) > 1 and table[-1].sum() < size:
+        rest = table.pop()
+        table[-1] += rest
     if len(table) > 1 and stats.chi2_contingency(table).pvalue < UNEQUAL:
         raise ProjectError(
             "the shares of the variants have changed within what was captured: give hours with "
