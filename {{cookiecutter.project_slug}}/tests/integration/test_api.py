@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import httpx
 import msgspec
 import polars as pl
 import pytest
+import uvicorn
 
 from {{ cookiecutter.package_name }} import contract
 from {{ cookiecutter.package_name }}.entrypoints import predict
 from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths
 from {{ cookiecutter.package_name }}.errors import ContractError
+from {{ cookiecutter.package_name }}.inference import server
 from {{ cookiecutter.package_name }}.inference.predictor import Predictor
 from {{ cookiecutter.package_name }}.inference.server import create_app
 from {{ cookiecutter.package_name }}.preprocessing.features import features
@@ -132,6 +135,46 @@ def test_the_description_is_that_of_the_contract(where: Paths) -> None:
         if column.maximum is not None and not column.nullable:
             found = schemas["Record"]["properties"][column.name]
             assert (found["minimum"], found["maximum"]) == column.limits
+
+
+def test_a_connection_on_which_no_whole_head_comes_is_closed(
+    where: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "BODY_SECONDS", 0.1)
+    request = b"GET /ping HTTP/1.1\r\nhost: server\r\n\r\n"
+
+    async def asked(*parts: bytes) -> asyncio.StreamReader:
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        for part in parts:
+            writer.write(part)
+            if part == request:
+                await reader.readuntil(b'"ok"}')
+        writers.append(writer)
+        return reader
+
+    async def served() -> list[bool]:
+        serving = asyncio.create_task(running.serve(sockets=[listener]))
+        while not running.started:
+            await asyncio.sleep(0.01)
+        waiting = [await asked(), await asked(request[:9]), await asked(request, request[:9])]
+        waiting += [await asked(request)]
+        for _ in range(2):
+            await asyncio.sleep(0.2)
+            await running.on_tick(0)
+        await asyncio.sleep(0.2)
+        closed = [reader.at_eof() for reader in waiting]
+        running.should_exit = True
+        await serving
+        return closed
+
+    writers: list[asyncio.StreamWriter] = []
+    config = uvicorn.Config(
+        create_app(Predictor(where.models)), http="httptools", lifespan="off", log_config=None
+    )
+    running = server.DrainingServer(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # One that was answered may stay silent for as long as `timeout_keep_alive`.
+        assert asyncio.run(served()) == [True, True, True, False]
 
 
 def test_a_broken_record_among_good_ones_is_named(where: Paths, sample: pl.DataFrame) -> None:

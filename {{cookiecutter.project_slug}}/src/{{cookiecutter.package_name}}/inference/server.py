@@ -165,16 +165,22 @@ class DrainingServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self._silent: dict[Any, float] = {}
+        self._silent: dict[tuple[Any, Any], float] = {}
 
     async def on_tick(self, counter: int) -> bool:
         """Every few seconds, close the connections on which no whole head has come in time."""
         if counter % 50 == 0:
             now = asyncio.get_running_loop().time()
             connections: Any = self.server_state.connections
-            found = [each for each in connections if not each.cycle]
-            self._silent = {each: self._silent.get(each, now) for each in found}
-            for each, since in self._silent.items():
+            # A new head makes a new cycle; until its first byte, uvicorn's own timer runs.
+            found = [
+                (each, each.cycle)
+                for each in connections
+                if (not each.cycle or each.cycle.response_complete)
+                and not each.timeout_keep_alive_task
+            ]
+            self._silent = {key: self._silent.get(key, now) for key in found}
+            for (each, _), since in self._silent.items():
                 if now - since > BODY_SECONDS and each.transport:
                     each.transport.close()
         return await super().on_tick(counter)
