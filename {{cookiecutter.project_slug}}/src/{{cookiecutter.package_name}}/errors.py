@@ -23,3 +23,7 @@ class GateError(ProjectError):
 
 class ModelError(ProjectError):
     """The model folder cannot be served."""
+
+
+class MismatchError(ModelError):
+    """The model was made for another contract, other features or other outputs than these."""

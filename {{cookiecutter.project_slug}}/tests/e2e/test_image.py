@@ -104,7 +104,7 @@ def test_a_missing_or_broken_model_ends_the_server_with_the_reason(
     (base / "model" / "model.onnx").write_bytes(b"cut off")
     done = run(images("serve"), base, "serve")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: /opt/ml/model/model.onnx: not a model")
+    assert done.stderr.startswith("error: /opt/ml/model/model.onnx: not the model that")
     assert len(done.stderr.splitlines()) == 1
 
 

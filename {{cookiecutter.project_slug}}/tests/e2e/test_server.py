@@ -338,7 +338,7 @@ def test_a_missing_or_broken_model_ends_in_one_line(folder: Path, tmp_path: Path
     model = (folder / "model.onnx").read_bytes()
     (tmp_path / "model.onnx").write_bytes(model[: len(model) // 2])
     message = refused("--model", tmp_path)
-    assert message.startswith(f"error: {tmp_path / 'model.onnx'}: not a model")
+    assert message.startswith(f"error: {tmp_path / 'model.onnx'}: not the model that")
     assert len(message.splitlines()) == 1
 
 

@@ -33,7 +33,12 @@ from {{ cookiecutter.package_name }}.entrypoints.configure import (
     configuration,
 )
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths, paths
-from {{ cookiecutter.package_name }}.errors import ConfigError, ContractError, ModelError
+from {{ cookiecutter.package_name }}.errors import (
+    ConfigError,
+    ContractError,
+    MismatchError,
+    ModelError,
+)
 from {{ cookiecutter.package_name }}.inference.predictor import Predictor
 from {{ cookiecutter.package_name }}.preprocessing.ingest import read
 from {{ cookiecutter.package_name }}.schema import TARGET
@@ -460,6 +465,9 @@ def test_a_model_that_is_worse_than_the_one_in_production_gets_a_bad_verdict(
     gate = json.loads((where.reports / "metrics.json").read_text(encoding="utf-8"))["gate"]
     assert (gate["good"], gate["not_worse_than_production"]) == (False, False)
     assert "gain over production, upper end on test is -" in gate["failed"]
+    assert gate["not_compared"] == ""
+    page = (where.reports / "index.html").read_text(encoding="utf-8")
+    assert "Not compared" not in page
 
 
 @pytest.mark.parametrize("left", [[], ["README.txt"]])
@@ -474,17 +482,54 @@ def test_without_a_model_in_production_there_is_nothing_to_compare_with(
 
 
 def test_a_production_model_of_another_contract_is_not_compared(
-    base: Path, folder: Path, config: Configuration, caplog: pytest.LogCaptureFixture
+    base: Path, folder: Path, config: Configuration
 ) -> None:
     where = processing(base, config)
     shutil.copytree(folder, where.work / "production")
     columns = Predictor(folder).outputs.columns
     assert evaluate.production(where, columns) is not None
-    assert evaluate.production(where, ["score"]) is None
-    assert "answers" in caplog.text
+    with pytest.raises(MismatchError, match="it answers .*, this one score"):
+        evaluate.production(where, ["score"])
     path = where.work / "production" / "metadata.json"
     metadata = json.loads(path.read_text(encoding="utf-8"))
     write(path, metadata | {"contract_version": "another"})
-    assert evaluate.production(where, columns) is None
-    assert "Not compared with the model in production: " in caplog.text
-    assert "the model was trained for contract another" in caplog.text
+    with pytest.raises(MismatchError, match="the model was trained for contract another"):
+        evaluate.production(where, columns)
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "model.onnx", "model.tar.gz"])
+def test_a_production_model_that_is_damaged_fails_the_job(
+    base: Path, folder: Path, config: Configuration, name: str
+) -> None:
+    where = processing(base, config)
+    shutil.copytree(folder, where.work / "production")
+    (where.work / "production" / name).write_bytes(b"cut off")
+    with pytest.raises(ModelError, match="The model in production cannot be loaded: ") as caught:
+        evaluate.production(where, Predictor(folder).outputs.columns)
+    assert not isinstance(caught.value, MismatchError)
+    assert "Train it" not in str(caught.value)
+
+
+def test_why_nothing_is_compared_is_in_the_metrics_and_the_report(
+    base: Path,
+    training: Callable[..., None],
+    windows: dict[str, pl.DataFrame],
+    config: Configuration,
+) -> None:
+    training(base)
+    train.main(paths(), [])
+    where = processing(base, config)
+    for name in WINDOWS:
+        where.window(name).mkdir(parents=True)
+        windows[name].write_parquet(where.window(name) / "part-0.parquet")
+    for made in (where.models, where.work / "production"):
+        shutil.copytree(base / "model", made)
+    path = where.work / "production" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    write(path, metadata | {"contract_version": "another"})
+    evaluate.main(where, ["--verdict", "evaluation.bootstrap_samples=100"])
+    gate = json.loads((where.reports / "metrics.json").read_text(encoding="utf-8"))["gate"]
+    assert gate["not_worse_than_production"]
+    assert "the model was trained for contract another" in gate["not_compared"]
+    page = (where.reports / "index.html").read_text(encoding="utf-8")
+    assert f"Not compared with the model in production: {gate['not_compared']}" in page

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from ..config import WINDOWS
-from ..errors import ModelError
+from ..errors import MismatchError, ModelError
 from ..inference.predictor import CHECKSUM, Predictor
 from ..preprocessing.features import CATEGORICAL, NUMERIC
 from ..preprocessing.ingest import read_window
@@ -42,7 +42,7 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
     GateError
         When the model is not good enough, or worse than the one in use.
     ModelError
-        When the model cannot be loaded.
+        When the model, or the one in production, cannot be loaded.
     """
     config = configuration(where, [each for each in arguments if each != VERDICT])
     every = [*NUMERIC, *CATEGORICAL]
@@ -58,7 +58,12 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
         FULL: baselines.linear(train, frames, every, outputs),
         baselines.CONSTANT: baselines.constant(train, frames, outputs),
     }
-    in_use = production(where, outputs.columns)
+    in_use, not_compared = None, ""
+    try:
+        in_use = production(where, outputs.columns)
+    except MismatchError as error:
+        not_compared = _reason(error)
+        log.warning("Not compared with the model in production: %s", not_compared)
     seen, measured, compared = {}, {}, {}
     found: list[Check] = []
     for position, (window, frame) in enumerate(zip(HELD_OUT, frames, strict=True)):
@@ -98,6 +103,7 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
         },
         "remark": remark(compared["test"][FULL][1]),
         "checks": found,
+        "not_compared": not_compared,
     }
     for name, table in tables.items():
         for window in HELD_OUT:
@@ -113,6 +119,7 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
     result["gate"] = {
         "good": good,
         "not_worse_than_production": not in_use or found[-1].passed,
+        "not_compared": not_compared,
         "failed": "; ".join(failures(found)),
     }
     # Which model all this is of; see deployment/registry.py.
@@ -127,7 +134,7 @@ def main(where: Paths, arguments: Sequence[str]) -> None:
 
 
 def production(where: Paths, columns: Sequence[str]) -> Predictor | None:
-    """Load the model in production, where a job is given one that can be compared.
+    """Load the model in production, where a job is given one.
 
     Parameters
     ----------
@@ -138,19 +145,30 @@ def production(where: Paths, columns: Sequence[str]) -> Predictor | None:
     Returns
     -------
     Predictor or None
+
+    Raises
+    ------
+    MismatchError
+        When it cannot be compared: it was made for another contract, other features or outputs.
+    ModelError
+        When it is damaged.
     """
     folder = where.work / PRODUCTION
     if not where.job or not any((folder / name).is_file() for name in FILES):
         return None
     try:
         found = Predictor(sagemaker.unpacked(folder))
-        if [*found.outputs.columns] != [*columns]:
-            raise ModelError(
-                f"it answers {', '.join(found.outputs.columns)}, this one {', '.join(columns)}"
-            )
+    except MismatchError:
+        raise
     except ModelError as error:
-        log.warning("Not compared with the model in production: %s", error)
-        return None
+        raise ModelError(
+            f"The model in production cannot be loaded: {_reason(error)} Delete "
+            "production/model.tar.gz in the bucket, then bring its version out: poe endpoint deploy"
+        ) from error
+    if [*found.outputs.columns] != [*columns]:
+        raise MismatchError(
+            f"it answers {', '.join(found.outputs.columns)}, this one {', '.join(columns)}"
+        )
     return found
 
 
@@ -166,6 +184,11 @@ def remark(gain: Interval) -> str:
         f"A linear model on all features is as good, within noise: {measured}. "
         "It would be the simpler choice."
     )
+
+
+def _reason(error: ModelError) -> str:
+    # To train it is no remedy: it serves.
+    return str(error).partition(" Train it")[0]
 
 
 if __name__ == "__main__":

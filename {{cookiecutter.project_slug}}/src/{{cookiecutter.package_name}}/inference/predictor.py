@@ -12,7 +12,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from .. import contract
-from ..errors import ModelError
+from ..errors import MismatchError, ModelError
 from ..prediction import Outputs
 from ..preprocessing.features import CATEGORICAL, NUMERIC, features
 from ..schema import COLUMNS
@@ -37,24 +37,27 @@ class Predictor:
     Raises
     ------
     ModelError
-        When a file is missing or broken, or the model was made for another contract.
+        When a file is missing or broken.
+    MismatchError
+        When the model was made for another contract, other features or other outputs.
     """
 
     def __init__(self, folder: Path) -> None:
         self.metadata = _read_metadata(folder)
         self.outputs = Outputs(**self.metadata["outputs"])
         model = _read_model(folder)
-        self._session = load(model, str(folder / MODEL_FILE))
+        # First, as a damaged model may look like one of other features.
         if zlib.crc32(model) != self.metadata.get(CHECKSUM, zlib.crc32(model)):
             raise ModelError(
                 f"{folder / MODEL_FILE}: not the model that {METADATA_FILE} is of: it is damaged, "
                 f"or of another training. {RETRAIN}"
             )
+        self._session = load(model, str(folder / MODEL_FILE))
         given = {node.name: node.shape[-1] for node in self._session.get_outputs()}[Outputs.tensor]
         if given != self.outputs.width:
-            raise ModelError(
-                f"{folder}: the model gives {given} values for a record, its metadata name "
-                f"{self.outputs.width}: they are of two trainings. {RETRAIN}"
+            raise MismatchError(
+                f"{folder}: the model gives {given} values for a record, expected "
+                f"{self.outputs.width}. {RETRAIN}"
             )
         self._batch = pl.DataFrame(schema=RECORD_SCHEMA)
         # Building the expressions costs more than running them on a few rows, so it is done once,
@@ -135,8 +138,10 @@ def load(model: bytes, name: str = "the exported model") -> ort.InferenceSession
     Raises
     ------
     ModelError
-        When it is damaged, takes other features than `preprocessing/features.py` makes, or gives
-        something else than `prediction.py` answers.
+        When it is damaged.
+    MismatchError
+        When it takes other features than `preprocessing/features.py` makes, or gives something
+        else than `prediction.py` answers.
     """
     options = ort.SessionOptions()
     # On several threads the trees are added up in another order: the last digit of a score
@@ -149,12 +154,12 @@ def load(model: bytes, name: str = "the exported model") -> ort.InferenceSession
     taken = {node.name for node in session.get_inputs()}
     if taken != set(FEATURES):
         different = ", ".join(sorted(taken ^ set(FEATURES)))
-        raise ModelError(
+        raise MismatchError(
             f"{name}: the model and preprocessing/features.py differ in {different}. {RETRAIN}"
         )
     given = [node.name for node in session.get_outputs()]
     if Outputs.tensor not in given:
-        raise ModelError(
+        raise MismatchError(
             f"{name}: the model gives {', '.join(given)}, expected {Outputs.tensor}. {RETRAIN}"
         )
     return session
@@ -196,15 +201,20 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     path = folder / METADATA_FILE
     try:
         metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        made_for = metadata["contract_version"]
-        Outputs(**metadata["outputs"])
+        made_for, outputs = metadata["contract_version"], dict(metadata["outputs"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not readable ({_line(error)}). {RETRAIN}") from error
     if made_for != contract.version(COLUMNS):
-        raise ModelError(
+        raise MismatchError(
             f"{path}: the model was trained for contract {made_for}, schema.py is "
             f"{contract.version(COLUMNS)}. {RETRAIN}"
         )
+    try:
+        Outputs(**outputs)
+    except (TypeError, ValueError) as error:
+        raise MismatchError(
+            f"{path}: the model was trained for other outputs ({_line(error)}). {RETRAIN}"
+        ) from error
     return metadata
 
 
