@@ -1,12 +1,15 @@
 """Batch transform: a file in the bucket, scored line by line."""
 
+import csv
 import hashlib
+import io
 
 from ..errors import ProjectError
 from . import registry
 from .aws import Aws
 
 KINDS = {"csv": "text/csv", "jsonl": "application/jsonlines"}
+HEAD = 65536  # bytes, which hold the first line
 
 
 def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
@@ -23,8 +26,8 @@ def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
     Raises
     ------
     ProjectError
-        When the source is missing or of another kind, or the endpoint's role may not read or
-        write there.
+        When the source is missing or of another kind or has a header, or the endpoint's role may
+        not read or write there.
     """
     home = f"{aws.settings.home}/transform/"
     for given in (source, target):
@@ -43,6 +46,8 @@ def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
     listed = aws.every("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=key)
     if further := [each["Key"] for each in listed if each["Key"] != key]:
         raise ProjectError(f"{source}: {further[0]} begins with the same name: move one of them")
+    if kind == KINDS["csv"]:
+        require_no_header(aws, bucket, key)
     # The same file again is the same job; one that failed is tried again under another name.
     for attempt in range(100):
         given = f"{version.arn} {source} {read['ETag']} {target} {attempt}"
@@ -76,3 +81,29 @@ def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
         return found["TransformJobStatus"], found.get("FailureReason", "")
 
     aws.wait(f"transform job {job}", state, "Completed")
+
+
+def require_no_header(aws: Aws, bucket: str, key: str) -> None:
+    """Stop before a CSV file with a header, as only the first of its parts would be sent with it.
+
+    Parameters
+    ----------
+    aws : Aws
+    bucket, key : str
+        Of the file.
+
+    Raises
+    ------
+    ProjectError
+        When its first line holds names alone, as those of the contract are: no number, no date,
+        nothing missing.
+    """
+    # Without a range, which an empty file does not have.
+    body = aws.read("s3", "get_object", Bucket=bucket, Key=key)["Body"]
+    head = body.read(HEAD).decode("utf-8-sig", errors="replace")
+    first = next(filter(None, csv.reader(io.StringIO(head, newline=""))), [""])
+    if all(cell.isidentifier() for cell in first):
+        raise ProjectError(
+            f"s3://{bucket}/{key}: the first line is a header, {','.join(first)[:80]}: remove it, "
+            "and give the columns in the order of the contract; or give a file .jsonl"
+        )
