@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -174,21 +173,24 @@ def download(aws: Aws, folder: Path) -> None:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as half:
-        new = Path(half, folder.name)
+        old, new = Path(half, "old"), Path(half, "new")
         for key in made:
             path = new / key.removeprefix(home)
             path.parent.mkdir(parents=True, exist_ok=True)
             aws.read("s3", "download_file", Bucket=bucket, Key=key, Filename=str(path))
         (new / MADE).touch()
-        shutil.rmtree(folder, ignore_errors=True)
-        new.replace(folder)
+        # A signal between the two would leave neither.
+        with handled(signal.SIG_IGN):
+            if folder.exists():
+                folder.replace(old)
+            new.replace(folder)
 
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
     """End by any signal that ends a program as by Ctrl-C; a second one does not stop the clean-up.
 
-    The SDK takes a job that a signal has ended for done.
+    The SDK takes a job that a signal has ended for done, or raises an error of its own.
 
     Yields
     ------
@@ -203,9 +205,11 @@ def interruptible() -> Iterator[list[int]]:
             raise KeyboardInterrupt
 
     with handled(interrupt):
-        yield seen
-        if seen:
-            raise KeyboardInterrupt
+        try:
+            yield seen
+        finally:
+            if seen:
+                raise KeyboardInterrupt
 
 
 @contextmanager
@@ -252,7 +256,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    # In a session of its own, as Ctrl-C reaches all of this one, and Docker does not ignore it.
+    done = subprocess.run(
+        ["docker", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
     return done.stdout if done.returncode == 0 else ""
 
 
