@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -683,6 +684,24 @@ def test_a_file_is_scored_once_and_again_when_it_has_changed(
     second.transform_job_status = "Failed"
     transform.transform(aws, None, source, target)
     assert len(asked("create_transform_job")) == 3
+
+
+@pytest.mark.parametrize(
+    "header", [b"\r\ncarrier,dest", b'"carrier","dest"', b"\xef\xbb\xbfcarrier"]
+)
+def test_a_csv_file_with_a_header_is_not_scored(
+    aws: Aws, made: tuple[Path, Path], header: bytes
+) -> None:
+    register(aws, made)
+    home = f"s3://{BUCKET}/{NAME}/transform"
+    place = {"Bucket": BUCKET, "Key": f"{NAME}/transform/in.csv"}
+    moto("s3").put_object(**place, Body=header + b"\r\nAA,LAX\r\n" * 10_000)
+    with pytest.raises(ProjectError, match=r"in\.csv: the first line is a header, carrier"):
+        transform.transform(aws, None, f"{home}/in.csv", f"{home}/out")
+    assert asked("create_transform_job") == []
+    moto("s3").put_object(**place, Body=b"2013-07-04T17:00:00,AA,,LAX\r\n" + header)
+    transform.transform(aws, None, f"{home}/in.csv", f"{home}/out")
+    assert len(asked("create_transform_job")) == 1
 
 
 def test_nothing_is_paid_for_after_a_delete(aws: Aws, made: tuple[Path, Path]) -> None:
@@ -1636,6 +1655,50 @@ def test_a_signal_ends_a_run_here_though_the_sdk_takes_it_for_done(number: int) 
     with pytest.raises(KeyboardInterrupt):
         taken_for_done()
     assert tidied
+
+
+def test_a_signal_ends_a_run_here_though_the_sdk_makes_an_error_of_it() -> None:
+    def turned_into_an_error() -> None:
+        with local.interruptible():
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt as error:
+                raise ProjectError("the container has ended") from error
+
+    with pytest.raises(KeyboardInterrupt):
+        turned_into_an_error()
+    with pytest.raises(ProjectError, match="so it is"), local.interruptible():
+        raise ProjectError("so it is")
+
+
+def test_a_signal_while_the_old_is_removed_leaves_the_new_whole(
+    aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: str | Path, *_: object, **__: object) -> None:
+        (Path(path) / local.MADE).unlink(missing_ok=True)
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    moto("s3").put_object(Bucket=BUCKET, Key=f"{NAME}/trained/first", Body=b"1")
+    local.download(aws, out)
+    moto("s3").put_object(Bucket=BUCKET, Key=f"{NAME}/trained/second", Body=b"1")
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            local.download(aws, out)
+    assert (out / local.MADE).exists()
+    assert {path.name for path in (out / "trained").iterdir()} == {"first", "second"}
+    CALLS.clear()  # not those of who deploys
+
+
+def test_what_cleans_up_after_a_run_is_out_of_reach_of_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "docker"
+    script.write_text(f"#!{sys.executable}\nimport os\nprint(os.getsid(0))\n", encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert int(local._docker("ps")) != os.getsid(0)
 
 
 def test_a_run_here_that_was_stopped_replaces_nothing(

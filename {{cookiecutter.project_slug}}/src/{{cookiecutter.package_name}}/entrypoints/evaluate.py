@@ -163,7 +163,7 @@ def production(where: Paths, columns: Sequence[str]) -> Predictor | None:
     except ModelError as error:
         raise ModelError(
             f"The model in production cannot be loaded: {_reason(error)} Delete "
-            "production/model.tar.gz in the bucket, then bring its version out: poe endpoint deploy"
+            "production/model.tar.gz in the bucket, then: poe registry promote VERSION"
         ) from error
     if [*found.outputs.columns] != [*columns]:
         raise MismatchError(
