@@ -83,6 +83,7 @@ def test_with_an_image_for_spark_the_data_are_processed_there(fixed: Settings) -
 
 def test_images_are_given_by_command(monkeypatch: pytest.MonkeyPatch) -> None:
     deployed: list[Any] = []
+    monkeypatch.setattr(pipeline, "require_sdk", lambda _: None)  # which changes all logging
     monkeypatch.setattr(pipeline, "revision", lambda image: f"commit of {image}")
     monkeypatch.setattr(pipeline, "deploy", lambda _, wanted: deployed.append(wanted))
     spark = f"{REGISTRY}/spark@sha256:{'3' * 64}"
