@@ -110,6 +110,14 @@ def test_ci_runs_on_the_python_that_the_readme_names_first(
         assert {*re.findall(r"3\.\d+", " ".join(named))} == {version}
 
 
+@pytest.mark.parametrize("version", CHOICES["python_version"])
+def test_images_are_built_on_the_python_that_the_readme_names_first(
+    version: str, bake: Bake
+) -> None:
+    recipe = (bake(python_version=version) / "container/Dockerfile").read_text()
+    assert re.findall("^ARG BASE_IMAGE=(.*)$", recipe, re.MULTILINE) == [f"python:{version}-slim"]
+
+
 @pytest.mark.parametrize("name", ["On", "No", "True", "Null"])
 def test_a_name_that_yaml_takes_for_something_else_stays_a_text(name: str, bake: Bake) -> None:
     (config,) = gates.READERS[".yaml"]((bake(project_name=name) / "conf/config.yaml").read_text())
