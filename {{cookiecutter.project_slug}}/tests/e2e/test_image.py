@@ -1,5 +1,6 @@
 """The images as SageMaker runs them: jobs in one, a server in the other, nothing else in either."""
 
+import configparser
 import hashlib
 import shutil
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
 from {{ cookiecutter.package_name }}.config import WINDOWS
 from {{ cookiecutter.package_name }}.deployment import image
@@ -28,6 +30,25 @@ def run(name: str, base: Path, *command: str) -> subprocess.CompletedProcess[str
     owner = ["--user", "0", name, "chown", "--recursive", "--reference=/opt/ml", "/opt/ml"]
     subprocess.run([*container, *owner], check=True)
     return done
+
+
+def test_a_build_gets_the_credentials_of_the_index_and_the_certificates(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with image.secrets():
+        pass  # Poetry is installed from the true index.
+    for name in ("POETRY_PYPI_MIRROR_URL", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    login = ":".join(("ann%40team", "%2F%20x"))
+    index = f"https://{login}@index.example/simple"
+    bundle = tmp_path / "bundle.pem"
+    monkeypatch.setenv("PIP_INDEX_URL", index)
+    monkeypatch.setenv("PIP_CERT", str(bundle))
+    with image.secrets() as (_, pip, *certificates):
+        assert certificates == ["--secret", f"id=ca,src={bundle}"]
+        settings = configparser.RawConfigParser()
+        settings.read(pip.removeprefix("id=pip,src="), encoding="utf-8")
+    assert dict(settings["global"]) == {"index-url": index, "cert": "/run/secrets/ca"}
 
 
 def test_jobs_make_a_model_of_source_tables(
