@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from {{ cookiecutter.package_name }} import contract
-from {{ cookiecutter.package_name }}.entrypoints import predict
+from {{ cookiecutter.package_name }}.entrypoints import predict, serve
 from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
 from {{ cookiecutter.package_name }}.entrypoints.environment import Paths
 from {{ cookiecutter.package_name }}.errors import ContractError
@@ -119,6 +119,19 @@ def test_rows_that_break_the_contract_stop_a_file_or_are_skipped_aloud(
     scored = pl.read_parquet(tmp_path / "out.parquet")
     for name in Predictor(where.models).outputs.columns:
         assert scored[name].null_count() == 2
+
+
+def test_what_sagemaker_mounts_is_served_to_the_outside_on_the_port_it_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[Any] = []
+    monkeypatch.setattr(server, "serve", lambda *given: served.extend(given))
+    monkeypatch.setenv("POLARS_MAX_THREADS", "1")
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", "8081")
+    (tmp_path / "model").mkdir()
+    serve.main(Paths(tmp_path), [])
+    assert served == [tmp_path / "model", "0.0.0.0", 8081]  # noqa: S104
 
 
 def test_the_description_is_that_of_the_contract(where: Paths) -> None:
