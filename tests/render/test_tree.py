@@ -118,6 +118,14 @@ def test_images_are_built_on_the_python_that_the_readme_names_first(
     assert re.findall("^ARG BASE_IMAGE=(.*)$", recipe, re.MULTILINE) == [f"python:{version}-slim"]
 
 
+def test_the_endpoint_is_asked_what_the_server_is_asked_in_the_readme(project: Path) -> None:
+    asked = [
+        json.loads(re.findall(r"'\s*(\{\"instances.*?\})'", text, re.DOTALL)[0])
+        for text in ((project / name).read_text() for name in ("README.md", "docs/sagemaker.md"))
+    ]
+    assert asked[0] == asked[1]
+
+
 @pytest.mark.parametrize("name", ["On", "No", "True", "Null"])
 def test_a_name_that_yaml_takes_for_something_else_stays_a_text(name: str, bake: Bake) -> None:
     (config,) = gates.READERS[".yaml"]((bake(project_name=name) / "conf/config.yaml").read_text())
