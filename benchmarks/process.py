@@ -29,6 +29,9 @@ def process(bench: Bench) -> dict[str, Contender]:
 
     A file a copy; a new process each time, on all cores. Spark is `process-spark` in `local[*]`,
     with a Java heap of a quarter of the machine. Memory is the largest sum over all processes.
+    By hand, in the same way, what docs/sagemaker.md of a project says of 30 million flights, with
+    `process-spark`, and of several hosts: `process` of 10 million flights, as one of the four or
+    eight hosts that a resourceconfig.json names.
     """
 
     def polars() -> dict[str, float]:
