@@ -46,6 +46,12 @@ def remove_base() -> None:
         subprocess.run(["docker", "rmi", base()], capture_output=True)
 
 
+def labelled(label: str) -> set[str]:
+    """Return the images that bear a label."""
+    command = ["docker", "images", "--all", "--quiet", "--filter", f"label={label}"]
+    return {*subprocess.check_output(command, text=True).split()}
+
+
 def options(shared: Path) -> str:
     """Return what builds an image of a project on this machine, for the variable IMAGE_OPTIONS.
 

@@ -12,9 +12,11 @@ import socket
 import subprocess
 import tarfile
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from urllib.parse import urlsplit
@@ -61,17 +63,21 @@ def built(
     own = Path(bootstrapped(_trained, "REQUESTS_CA_BUNDLE") or certifi.where()).read_text()
     bundle = tmp_path_factory.mktemp("certificates") / "bundle.pem"
     bundle.write_text(f"{own}\n{CERTIFICATE}\n")
+    # What is built anew takes the name from what was built before, but not the label.
+    label = f"{engine.RUN}={uuid.uuid4().hex}"
+    options = f"{_trained.environment.get('IMAGE_OPTIONS', '')} --label {label}"
+    project = replace(_trained, environment={**_trained.environment, "IMAGE_OPTIONS": options})
     with images:
         try:
             # Where nobody else may read the files of a project, the server is nobody all the same.
             _trained.does("chmod -R go-rwx src")
             for name in OF_NOBODY_ELSE:
                 next(_trained.root.glob("src/*/schema.py")).with_name(name).write_text("secret\n")
-            _trained.does("poe image", REQUESTS_CA_BUNDLE=str(bundle))
-            yield _trained
+            project.does("poe image", REQUESTS_CA_BUNDLE=str(bundle))
+            yield project
         finally:
-            names = [f"{_trained.root.name}-{target}" for target in ("train", "serve")]
-            subprocess.run(["docker", "rmi", "--force", *names], capture_output=True)
+            if found := engine.labelled(label):
+                docker("rmi", "--force", *found)
 
 
 @contextmanager
@@ -175,22 +181,29 @@ def test_an_image_says_what_it_was_built_from(built: Project) -> None:
         assert labels["poetry.lock.sha256"] == lock
 
 
-def test_a_change_of_code_installs_nothing_and_is_no_commit(built: Project) -> None:
+def test_the_server_says_that_it_takes_the_port_it_is_given(built: Project) -> None:
+    name = "com.amazonaws.sagemaker.capabilities.accept-bind-to-port"
+    label = f'{{{{ index .Config.Labels "{name}" }}}}'
+    assert docker("inspect", "--format", label, f"{built.root.name}-serve") == "true"
+
+
+@pytest.mark.parametrize("target", ["train", "serve"])
+def test_a_change_of_code_installs_nothing_and_is_no_commit(built: Project, target: str) -> None:
     code = next((built.root / "src").glob("*/prediction.py"))
     before = code.read_text()
     try:
         code.write_text(f"{before}\nCHANGED = True\n")
-        said = built.does("poe image serve")
+        said = built.does(f"poe image {target}")
         assert "Installing" not in said
-        assert re.search(r"serve-packages(?:.*\n){1,3}.*CACHED", said), said
+        assert re.search(rf"{target}-packages(?:.*\n){{1,3}}.*CACHED", said), said
         label = '{{ index .Config.Labels "org.opencontainers.image.revision" }}'
-        name = f"{built.root.name}-serve"
+        name = f"{built.root.name}-{target}"
         assert docker("inspect", "--format", label, name).endswith("-dirty")
         run = ["docker", "run", "--rm", name, "grep", "-r", "CHANGED", "/app/src"]
         assert "prediction.py" in subprocess.check_output(run, text=True)
     finally:
         code.write_text(before)
-        built.does("poe image serve")
+        built.does(f"poe image {target}")
 
 
 def test_an_image_holds_what_it_needs_and_nothing_else(built: Project) -> None:

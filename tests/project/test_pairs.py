@@ -54,13 +54,20 @@ def pair(
     shutil.rmtree(project.root / ".venv")
 
 
+def label(project: Project) -> str:
+    """What the images bear that the commands of its README build."""
+    return f"{engine.RUN}={project.root}"
+
+
 @pytest.fixture(scope="module")
 def said(
     pair: tuple[str, Project], turn: filelock.BaseFileLock, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     """What each command of the README printed."""
     project, record = pair[1], tmp_path_factory.mktemp("record")
-    shell = readme.Shell(project.root, {**project.environment, "BROWSER": "true %s"}, record)
+    options = f"{project.environment.get('IMAGE_OPTIONS', '')} --label {label(project)}"
+    given = {"BROWSER": "true %s", "IMAGE_OPTIONS": options}
+    shell = readme.Shell(project.root, {**project.environment, **given}, record)
     text = (project.root / "README.md").read_text()
     servers = {"poe serve": "http://127.0.0.1:8080/ping"}
     found = readme.run(text, shell, servers, {}, NOT_HERE, turn)
@@ -74,6 +81,15 @@ def test_every_command_works_verbatim(said: dict[str, str]) -> None:
 
 def test_what_is_skipped_is_told(said: dict[str, str]) -> None:
     assert re.search(r"\d skipped: no SageMaker SDK: python3 bootstrap\.py", said["poe test"])
+
+
+def test_the_images_of_the_tests_go_with_them(
+    pair: tuple[str, Project], said: dict[str, str]
+) -> None:
+    if not engine.answers():
+        pytest.skip(engine.NONE)
+    assert "no container engine answers" not in said["poe test"]
+    assert engine.labelled(label(pair[1])) == set()
 
 
 def test_requests_and_files_are_answered_as_the_task_wants(
