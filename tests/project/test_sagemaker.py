@@ -34,7 +34,6 @@ ELSEWHERE = {
     **dict.fromkeys(("process", "process-spark", "train", "evaluate", "serve"), INSIDE),
     "test": "a window of the data",
     "docker build": "it is what the images are built with",
-    f"python -m {SLUG.replace('-', '_')}.entrypoints.process": "test_readme.py: a stage runs it",
     f"python -m {SLUG.replace('-', '_')}.entrypoints.spark --master spark://host:7077": (
         "the project's tests/integration/test_spark.py"
     ),
