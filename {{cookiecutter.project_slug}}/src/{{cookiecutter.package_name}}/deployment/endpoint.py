@@ -12,13 +12,14 @@ from ..errors import ProjectError
 from . import registry
 from .aws import BROKEN, Aws, AwsError
 from .command_line import Parser, run, say
-from .settings import KEPT_MINUTES
 from .transform import transform
 
 CONTENT = ["application/json", "application/jsonlines"]
 CAPTURED_LINES = ["text/csv"]
 GUARDS = ("errors", "latency")
 VARIANTS, SHADOW = ("live", "challenger"), "shadow"
+# The tag of the endpoint that names the configuration it was to have last.
+ASKED = "configuration"
 # What its configurations are called, after its name.
 CONFIGURATION = re.compile(r"[0-9a-f]{8}(-\d+)+")
 # How the models end that `registry.model` makes.
@@ -57,15 +58,16 @@ def deploy(
     shares = dict(split or {registry.choose(aws, None).number: 1})
     require_together(aws, shares, shadow)
     found = settled(aws)
-    if found and not at_once:
-        require_step_by_step(aws, found, shares, shadow)
+    if found:
+        require_step_by_step(aws, found, shares, shadow, at_once=at_once)
     wanted = configuration(aws, shares, shadow)
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:8]
     home = f"{name}-{digest}"
     guard(aws, [each["VariantName"] for each in wanted["ProductionVariants"]])
     if found is None:
         config = ensure_configuration(aws, home, wanted)
-        aws.change("sagemaker", "create_endpoint", EndpointName=name, EndpointConfigName=config)
+        made = {"EndpointName": name, "EndpointConfigName": config}
+        aws.change("sagemaker", "create_endpoint", **made, Tags=asked(config))
         settle(aws)
     elif not found["EndpointConfigName"].startswith(home):
         before = aws.read(
@@ -79,6 +81,8 @@ def deploy(
             aws.change(
                 "sagemaker", "update_endpoint", EndpointName=name, EndpointConfigName=config, **how
             )
+            arn = found["EndpointArn"]
+            aws.change("sagemaker", "add_tags", ResourceArn=arn, Tags=asked(config))
             settle(aws)
         except AwsError:
             # While it is being changed, what was unscaled has to wait for the next call.
@@ -87,6 +91,9 @@ def deploy(
                 if there["EndpointStatus"] == "InService":
                     scale(aws, [each["VariantName"] for each in there["ProductionVariants"]])
             raise
+    else:
+        arn, config = found["EndpointArn"], found["EndpointConfigName"]
+        aws.change("sagemaker", "add_tags", ResourceArn=arn, Tags=asked(config))
     now = None if aws.dry_run else aws.read("sagemaker", "describe_endpoint", EndpointName=name)
     scale(aws, [each["VariantName"] for each in (now or wanted)["ProductionVariants"]])
     if now and not now["EndpointConfigName"].startswith(home):
@@ -189,17 +196,22 @@ def step_by_step(
 
 
 def require_step_by_step(
-    aws: Aws, found: Mapping[str, Any], shares: Mapping[int, int], shadow: int | None
+    aws: Aws,
+    found: Mapping[str, Any],
+    shares: Mapping[int, int],
+    shadow: int | None,
+    *,
+    at_once: bool,
 ) -> None:
     """Stop where most requests would go to a new version in one step, without a way back.
 
     Raises
     ------
     ProjectError
-        Saying what to do first.
+        Saying what to do first; also where this is no endpoint of `deploy`.
     """
     number, now = most(shares), serving(aws)
-    if number in now or aws.settings.variant.serverless:
+    if at_once or number in now or aws.settings.variant.serverless:
         return
     if not step_by_step(aws, found, shares, shadow):
         raise ProjectError(
@@ -309,7 +321,7 @@ def shifting(
     described: dict[str, Any] = {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": routing,
-            "TerminationWaitInSeconds": 60 * KEPT_MINUTES,
+            "TerminationWaitInSeconds": 300,
         }
     }
     # The alarms may ring already, for the version before: they would bring it back.
@@ -443,12 +455,13 @@ def versions_in(aws: Aws, name: str) -> dict[str, int]:
         When `deploy` has not made it.
     """
     config = aws.read("sagemaker", "describe_endpoint_config", EndpointConfigName=name)
-    models = {each["VariantName"]: each.get("ModelName") for each in config["ProductionVariants"]}
+    listed = [*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])]
+    models = {each["VariantName"]: each.get("ModelName") for each in listed}
     numbers = {each: MODEL.search(model or "") for each, model in models.items()}
     if strange := [each for each, found in numbers.items() if not found]:
         raise ProjectError(
-            f"{aws.settings.name}: its variant {strange[0]} is not of poe endpoint deploy: delete "
-            "it, or set another `name` in conf/deploy/aws.yaml"
+            f"{aws.settings.name}: its variant {strange[0]} is not of poe endpoint deploy: set "
+            "another `name` in conf/deploy/aws.yaml, or delete that endpoint in the console"
         )
     return {each: int(found[1]) for each, found in numbers.items() if found}
 
@@ -501,15 +514,16 @@ def rollback(aws: Aws) -> None:
     before = [each for each in [*now, *approved] if each < newest and each in approved]
     done = registry.ROLLED_BACK.format(newest)
     newer = [each for each in listed if each.number > newest]
-    left = [each.number for each in newer if registry.note(aws, each) == done]
+    notes = {each.number: registry.note(aws, each) for each in newer}
+    left = [each for each, note in notes.items() if note.partition("; ")[0] == done]
     further = f"to go from version {newest} further back, poe endpoint deploy VERSION --at-once"
     if left and len(now) == 1:
         say(f"Version {left[0]} is rolled back already; {further}")
         before = [newest]
-    elif gone := {each for each in approved if each > newest} & shifted(aws):
+    elif (gone := went_back(aws)) and gone <= {*approved}:
         raise ProjectError(
-            f"version {max(gone)} was brought out and does not serve, it went back already: "
-            f"poe registry reject {max(gone)}; {further}"
+            f"{aws.settings.name} was to serve {' and '.join(map(str, sorted(gone)))}, and went "
+            f"back already: poe registry reject VERSION for the one at fault; {further}"
         )
     elif before:
         registry.judge(aws, newest, "Rejected", registry.ROLLED_BACK.format(before[0]))
@@ -520,23 +534,18 @@ def rollback(aws: Aws) -> None:
     deploy(aws, {before[0]: 1}, at_once=True)
 
 
-def shifted(aws: Aws) -> set[int]:
-    """Return the versions to which requests were once shifted from variants like those of now.
-
-    An alarm can have brought back none but those. A version that was a shadow, or the challenger
-    of the one that serves now, is none of them.
-    """
-    there = variants(aws).keys()
-    found = [versions_in(aws, each) for each in configurations(aws)]
-    return {number for each in found if each.keys() == there for number in each.values()}
+def asked(config: str) -> list[dict[str, str]]:
+    """Return the tags that say what an endpoint was to be, whatever becomes of that."""
+    return [{"Key": ASKED, "Value": config}]
 
 
-def configurations(aws: Aws) -> list[str]:
-    """Return the names of all configurations of the endpoint."""
-    prefix = f"{aws.settings.name}-"
-    found = aws.every("sagemaker", "list_endpoint_configs", "EndpointConfigs", NameContains=prefix)
-    names = [each["EndpointConfigName"] for each in found]
-    return [each for each in names if CONFIGURATION.fullmatch(each.removeprefix(prefix))]
+def went_back(aws: Aws) -> set[int]:
+    """Return the versions that the endpoint was to serve last, unless it serves them."""
+    found = aws.read("sagemaker", "describe_endpoint", EndpointName=aws.settings.name)
+    tags = aws.every("sagemaker", "list_tags", "Tags", ResourceArn=found["EndpointArn"])
+    now = found["EndpointConfigName"]
+    wanted = {each["Key"]: each["Value"] for each in tags}.get(ASKED, now)
+    return set() if wanted == now else {*versions_in(aws, wanted).values()}
 
 
 def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
@@ -592,8 +601,12 @@ def delete(aws: Aws) -> None:
     settle(aws, "Deleted")
     alarms = [alarm(aws, kind, variant) for variant in VARIANTS for kind in GUARDS]
     aws.change("cloudwatch", "delete_alarms", AlarmNames=alarms)
-    for each in configurations(aws):
-        aws.change("sagemaker", "delete_endpoint_config", EndpointConfigName=each)
+    configurations = aws.every(
+        "sagemaker", "list_endpoint_configs", "EndpointConfigs", NameContains=f"{name}-"
+    )
+    for each in [found["EndpointConfigName"] for found in configurations]:
+        if CONFIGURATION.fullmatch(each.removeprefix(f"{name}-")):
+            aws.change("sagemaker", "delete_endpoint_config", EndpointConfigName=each)
     if not aws.dry_run:
         say(f"{name} is deleted; its models and their versions are kept")
 

@@ -208,7 +208,9 @@ def promote(aws: Aws, number: int) -> None:
     source = found["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
     target = {"Bucket": aws.settings.bucket, "Key": f"{aws.settings.name}/{PRODUCTION}"}
     there = aws.find("s3", "head_object", **target)
-    if there and there["Metadata"].get("source") == source:
+    bucket, _, key = source.removeprefix("s3://").partition("/")
+    wanted = aws.read("s3", "head_object", Bucket=bucket, Key=key)
+    if there and there["Metadata"].get("source") == source and there["ETag"] == wanted["ETag"]:
         return
     aws.change(
         "s3",
@@ -266,10 +268,12 @@ def model(aws: Aws, number: int) -> str:
 def judge(aws: Aws, number: int, status: str, reason: str) -> None:
     """Approve or reject a version, with a reason that is kept."""
     version = choose(aws, number, approved=False)
-    before = note(aws, version)
-    # By what is noted, a rollback knows that it is done.
-    if version.status == status and (before == reason or before.startswith(ROLLED_BACK[:-2])):
-        say(f"Version {number} is {status} already: {before or 'no note'}")
+    before, begins = note(aws, version), ROLLED_BACK[:-2]
+    if version.status == status and before.startswith(begins) and not reason.startswith(begins):
+        # By how it begins, a rollback knows that it is done.
+        reason = "; ".join(filter(None, [before.partition("; ")[0], reason]))
+    if version.status == status and before == reason:
+        say(f"Version {number} is {status} already")
         return
     aws.change(
         "sagemaker",

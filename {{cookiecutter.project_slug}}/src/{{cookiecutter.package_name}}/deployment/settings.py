@@ -1,11 +1,10 @@
 """The typed settings of `conf/deploy/`: where things lie on AWS, and how a version gets there."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
 from ..config import Section, load
 from ..errors import ConfigError
@@ -17,8 +16,6 @@ Percent = Annotated[int, Field(ge=0, le=100)]
 Role = Annotated[str, Field(pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/\S+)?$")]
 Machine = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 Minutes = Annotated[int, Field(ge=1, le=24 * 60)]
-LONGEST_SHIFT = 8 * 60  # minutes that SageMaker allows
-KEPT_MINUTES = 5  # that the old version is kept after a shift
 
 
 class Roles(Section):
@@ -92,12 +89,6 @@ class Shift(Section):
     percent: Annotated[int, Field(ge=10, le=50)]
     wait_minutes: Annotated[int, Field(ge=1, le=60)]
 
-    @property
-    def minutes(self) -> int:
-        """How long it takes at least."""
-        waits = {"all_at_once": 0, "canary": 1, "linear": math.ceil(100 / self.percent)}
-        return waits[self.kind] * self.wait_minutes + KEPT_MINUTES
-
 
 class Alarms(Section):
     """What brings the old version back."""
@@ -127,17 +118,6 @@ class Settings(Section):
     def home(self) -> str:
         """The address of what the project keeps in the bucket."""
         return f"s3://{self.bucket}/{self.name}"
-
-    @field_validator("wait_minutes")
-    @classmethod
-    def _outlasts_a_shift(cls, value: int, given: ValidationInfo) -> int:
-        shift = given.data.get("shift")
-        if shift and shift.minutes > min(value, LONGEST_SHIFT):
-            raise ValueError(
-                f"expected at least the {shift.minutes} minutes of a shift, of which SageMaker "
-                f"allows {LONGEST_SHIFT}: raise it, or set a larger shift.percent"
-            )
-        return value
 
     @field_validator("bucket", mode="before")
     @classmethod

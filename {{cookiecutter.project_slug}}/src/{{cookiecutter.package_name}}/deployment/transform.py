@@ -95,15 +95,21 @@ def require_no_header(aws: Aws, bucket: str, key: str) -> None:
     Raises
     ------
     ProjectError
-        When its first line holds names alone, as those of the contract are: no number, no date,
-        nothing missing.
+        When its first line holds names alone, as those of the contract are, and the next one
+        does not.
     """
     # Without a range, which an empty file does not have.
     body = aws.read("s3", "get_object", Bucket=bucket, Key=key)["Body"]
     head = body.read(HEAD).decode("utf-8-sig", errors="replace")
-    first = next(filter(None, csv.reader(io.StringIO(head, newline=""))), [""])
-    if all(cell.isidentifier() for cell in first):
+    lines = filter(None, csv.reader(io.StringIO(head, newline="")))
+    first, second = next(lines, []), next(lines, [])
+    if first and _names(first) and not (second and _names(second)):
         raise ProjectError(
             f"s3://{bucket}/{key}: the first line is a header, {','.join(first)[:80]}: remove it, "
             "and give the columns in the order of the contract; or give a file .jsonl"
         )
+
+
+def _names(row: list[str]) -> bool:
+    # pandas gives the column of its index no name.
+    return all(cell.isidentifier() for cell in (row if row[0] else row[1:]))

@@ -162,8 +162,8 @@ def production(where: Paths, columns: Sequence[str]) -> Predictor | None:
         raise
     except ModelError as error:
         raise ModelError(
-            f"The model in production cannot be loaded: {_reason(error)} Delete "
-            "production/model.tar.gz in the bucket, then: poe registry promote VERSION"
+            f"The model in production cannot be loaded: {_reason(error)} Put it there "
+            "again: poe registry promote VERSION"
         ) from error
     if [*found.outputs.columns] != [*columns]:
         raise MismatchError(

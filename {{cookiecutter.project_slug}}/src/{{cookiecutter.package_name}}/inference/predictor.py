@@ -202,7 +202,9 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     try:
         metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         made_for, outputs = metadata["contract_version"], dict(metadata["outputs"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise MismatchError(f"{path}: it has no {_line(error)}. {RETRAIN}") from error
+    except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: not readable ({_line(error)}). {RETRAIN}") from error
     if made_for != contract.version(COLUMNS):
         raise MismatchError(
