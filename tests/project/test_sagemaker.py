@@ -43,7 +43,7 @@ ELSEWHERE = {
     ),
     "poe load": "test_container.py",
     "python3 bootstrap.py poetry install --with load": "test_container.py",
-    "poe endpoint rollback": VERSIONS,
+    "poe endpoint rollback 3": VERSIONS,
     "poe endpoint deploy 3=90 4=10": VERSIONS,
     "poe endpoint weights 3=50 4=50": VERSIONS,
     "poe endpoint deploy 3 --shadow 4": VERSIONS,

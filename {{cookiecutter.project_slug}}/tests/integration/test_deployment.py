@@ -316,7 +316,7 @@ def test_versions_are_brought_out_step_by_step_and_back(aws: Aws, made: tuple[Pa
     assert alarms_there() == alarms
     assert in_production(aws) == 2
     for _ in range(2):
-        endpoint.rollback(aws)
+        endpoint.rollback(aws, 2)
         assert endpoint.serving(aws) == {1: 1.0}
         assert in_production(aws) == 1
     assert [each.status for each in registry.versions(aws)][1] == "Rejected"
@@ -353,7 +353,7 @@ def test_a_damaged_model_in_production_is_put_there_again(
     (copied,) = asked("copy_object")
     place = {"Bucket": BUCKET, "Key": copied["Key"]}
     moto("s3").put_object(**place, Body=b"cut off", Metadata=copied["Metadata"])
-    registry.promote(aws, 1)
+    registry.main(["promote", "1", *TYPED])
     assert in_production(aws) == 1
 
 
@@ -374,7 +374,7 @@ def test_two_versions_share_the_requests(aws: Aws, made: tuple[Path, Path]) -> N
     assert in_production(aws) == 2
     with pytest.raises(ProjectError, match="serves 1, 2: give each of them a share"):
         endpoint.weigh(aws, {1: 50})
-    endpoint.rollback(aws)
+    endpoint.rollback(aws, 2)
     assert endpoint.serving(aws) == {1: 1}
 
 
@@ -450,44 +450,25 @@ def test_a_rollback_of_a_version_that_was_rejected_goes_no_further_back_again(
     endpoint.deploy(aws)
     registry.judge(aws, 3, "Rejected", "quality fell")
     for _ in range(2):
-        endpoint.rollback(aws)
+        endpoint.rollback(aws, 3)
         assert endpoint.serving(aws) == {2: 1}
-
-
-def test_a_rollback_after_one_by_an_alarm_rejects_no_good_version(
-    aws: Aws, made: tuple[Path, Path], faults: list[Callable[[str], None]]
-) -> None:
-    for commit in "ab":
-        register(aws, made, commit)
-    endpoint.deploy(aws)
-    register(aws, made, "c")
-    faults[0] = alarm_rings(aws)
-    with pytest.raises(AwsError, match="if version 3 is the cause, poe registry reject 3"):
-        endpoint.deploy(aws)
-    with pytest.raises(ProjectError, match="was to serve 3, and went back already: poe registry r"):
-        endpoint.rollback(aws)
-    assert [each.status for each in registry.versions(aws)] == 3 * ["Approved"]
-    registry.judge(aws, 3, "Rejected", "an alarm rang")
-    endpoint.rollback(aws)
-    assert endpoint.serving(aws) == {1: 1}
+    newest, *_ = registry.versions(aws)
+    assert registry.note(aws, newest) == "quality fell"
+    with pytest.raises(ProjectError, match="wanted version 9, there is 3 Rejected"):
+        endpoint.rollback(aws, 9)
 
 
 @pytest.mark.parametrize(
-    ("split", "shadow", "override"),
-    [
-        ({2: 9, 3: 1}, None, "variant.count=2"),
-        ({2: 2}, 3, "variant.count=2"),
-        ({2: 1}, None, "variant.type=ml.c5.xlarge"),
-    ],
-    ids=["challenger", "shadow", "machine"],
+    ("split", "shadow"),
+    [({3: 1}, None), ({2: 9, 3: 1}, None), ({2: 2}, 3)],
+    ids=["live", "challenger", "shadow"],
 )
-def test_a_rollback_after_what_did_not_start_rejects_no_good_version(
+def test_a_rollback_after_one_by_an_alarm_rejects_no_good_version(
     aws: Aws,
     made: tuple[Path, Path],
     faults: list[Callable[[str], None]],
     split: dict[int, int],
     shadow: int | None,
-    override: str,
 ) -> None:
     for commit in "ab":
         register(aws, made, commit)
@@ -495,28 +476,26 @@ def test_a_rollback_after_what_did_not_start_rejects_no_good_version(
     register(aws, made, "c")
     faults[0] = alarm_rings(aws)
     with pytest.raises(AwsError, match="went back to version 2: "):
-        endpoint.deploy(other(aws, override), split, shadow)
-    with pytest.raises(ProjectError, match="and went back already"):
-        endpoint.rollback(aws)
-    assert [each.status for each in registry.versions(aws)] == 3 * ["Approved"]
-    endpoint.deploy(aws, {2: 1})  # what serves is what is wanted
-    endpoint.rollback(aws)
+        endpoint.deploy(aws, split, shadow)
+    for _ in range(2):
+        endpoint.rollback(aws, 3)
+        assert endpoint.serving(aws) == {2: 1}
+    assert [each.status for each in registry.versions(aws)] == ["Rejected", "Approved", "Approved"]
+
+
+def test_a_rollback_to_a_version_that_does_not_start_can_go_further(
+    aws: Aws, made: tuple[Path, Path], faults: list[Callable[[str], None]]
+) -> None:
+    for commit in "abc":
+        register(aws, made, commit)
+    endpoint.deploy(aws)
+    faults[0] = alarm_rings(aws)
+    with pytest.raises(AwsError, match="version 3: .*: if version 2 is the cause, .* rollback 2"):
+        endpoint.rollback(aws, 3)
+    endpoint.rollback(aws, 2)
+    assert endpoint.serving(aws) == {3: 1}
+    endpoint.rollback(aws, 3)
     assert endpoint.serving(aws) == {1: 1}
-
-
-def quota(aws: Aws) -> None:
-    """Have SageMaker refuse version 3."""
-    change = Aws.change
-
-    def refusing(self: Aws, service: str, call: str, **parameters: Any) -> Any:
-        if call == "update_endpoint":
-            raise AwsError("ask for more")
-        return change(self, service, call, **parameters)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Aws, "change", refusing)
-        with pytest.raises(AwsError, match="ask for more"):
-            endpoint.deploy(aws)
 
 
 def alarm_rings(aws: Aws) -> Callable[[str], None]:
@@ -532,71 +511,6 @@ def alarm_rings(aws: Aws) -> Callable[[str], None]:
             found.production_variants = before["ProductionVariants"]
 
     return back
-
-
-def in_the_shadow(aws: Aws) -> None:
-    """Have version 3 answer what nobody sees."""
-    endpoint.deploy(aws, {2: 1}, shadow=3)
-
-
-def lost(aws: Aws) -> None:
-    """Have version 3 serve beside 2, and no longer."""
-    endpoint.deploy(aws, {2: 9, 3: 1})
-    endpoint.deploy(aws, {2: 1})
-
-
-@pytest.mark.parametrize("used", [lambda _: None, in_the_shadow, lost, quota])
-def test_a_newer_version_that_did_not_go_back_stands_in_no_rollbacks_way(
-    aws: Aws, made: tuple[Path, Path], used: Callable[[Aws], None]
-) -> None:
-    for commit in "ab":
-        register(aws, made, commit)
-    endpoint.deploy(aws)
-    register(aws, made, "c")
-    used(aws)
-    endpoint.rollback(aws)
-    assert endpoint.serving(aws) == {1: 1}
-
-
-def test_a_rollback_from_two_versions_leaves_the_older_though_one_was_rolled_back_before(
-    aws: Aws, made: tuple[Path, Path]
-) -> None:
-    for commit in "abc":
-        register(aws, made, commit)
-    endpoint.deploy(aws)
-    endpoint.rollback(aws)
-    endpoint.deploy(aws, {2: 1, 1: 1})
-    endpoint.rollback(aws)
-    assert endpoint.serving(aws) == {1: 1}
-
-
-def test_a_version_that_is_rejected_after_its_rollback_too_is_not_rolled_back_twice(
-    aws: Aws, made: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    for commit in "abc":
-        register(aws, made, commit)
-    endpoint.deploy(aws)
-    endpoint.rollback(aws)
-    for reason in ("quality fell", "quality fell", ""):
-        registry.judge(aws, 3, "Rejected", reason)
-    assert "Version 3 is Rejected already" in capsys.readouterr().out
-    endpoint.rollback(aws)
-    assert endpoint.serving(aws) == {2: 1}
-    newest, *_ = registry.versions(aws)
-    assert registry.note(aws, newest).startswith("rolled back to version 2")
-
-
-def test_a_rollback_that_was_stopped_can_end_with_another_version(
-    aws: Aws, made: tuple[Path, Path]
-) -> None:
-    for commit in "abcd":
-        register(aws, made, commit)
-    endpoint.deploy(aws)
-    registry.judge(aws, 4, "Rejected", registry.ROLLED_BACK.format(3))
-    registry.judge(aws, 3, "Rejected", "also bad")
-    for _ in range(2):
-        endpoint.rollback(aws)
-        assert endpoint.serving(aws) == {2: 1}
 
 
 def test_a_second_call_changes_nothing_from_another_time_zone(
@@ -632,7 +546,7 @@ def test_an_endpoint_that_was_made_otherwise_is_left_alone(
     for command in (
         endpoint.deploy,
         functools.partial(endpoint.deploy, at_once=True),
-        endpoint.rollback,
+        functools.partial(endpoint.rollback, number=1),
         lambda aws: [*endpoint.status(aws)],
     ):
         with pytest.raises(ProjectError, match="its variant all is not of poe endpoint deploy"):
@@ -660,17 +574,19 @@ def test_shares_go_to_approved_versions_alone_and_are_looked_at(
     assert asked(taken) == []
 
 
+@pytest.mark.parametrize(("bad", "good"), [(3, 1), (1, 3)])
 def test_a_rollback_prefers_the_version_that_serves_beside(
-    aws: Aws, made: tuple[Path, Path]
+    aws: Aws, made: tuple[Path, Path], bad: int, good: int
 ) -> None:
     for commit in "abc":
         register(aws, made, commit)
     endpoint.deploy(aws, {1: 9, 3: 1})
     for _ in range(2):
-        endpoint.rollback(aws)
-        assert endpoint.serving(aws) == {1: 1}
-    states = [each.status for each in registry.versions(aws)]
-    assert states == ["Rejected", "Approved", "Approved"]
+        endpoint.rollback(aws, bad)
+        assert endpoint.serving(aws) == {good: 1}
+        assert in_production(aws) == good
+    states = {each.number: each.status for each in registry.versions(aws)}
+    assert states == {good: "Approved", 2: "Approved", bad: "Rejected"}
 
 
 @pytest.mark.parametrize(
@@ -873,7 +789,7 @@ COMMANDS = pytest.mark.parametrize(
         (second, lambda aws, _: endpoint.deploy(aws, {1: 1}, shadow=2)),
         (both, lambda aws, _: endpoint.deploy(aws, {1: 1})),
         (both, lambda aws, _: endpoint.weigh(aws, {1: 1, 2: 3})),
-        (both, lambda aws, _: endpoint.rollback(aws)),
+        (both, lambda aws, _: endpoint.rollback(aws, 2)),
         (second, lambda aws, _: endpoint.delete(aws)),
         (stored, lambda aws, _: scored(aws)),
         (nothing, lambda aws, _: pipeline.deploy(aws, DEFINITION)),
@@ -962,7 +878,10 @@ def test_whatever_fails_at_any_change_the_next_run_goes_on(
 @pytest.mark.usefixtures("_clients")
 @pytest.mark.parametrize(
     ("before", "command"),
-    [(second, lambda aws: endpoint.deploy(aws, {2: 1})), (both, endpoint.rollback)],
+    [
+        (second, lambda aws: endpoint.deploy(aws, {2: 1})),
+        (both, lambda aws: endpoint.rollback(aws, 2)),
+    ],
     ids=["next", "rollback"],
 )
 def test_after_a_kill_at_any_change_one_run_makes_all_the_rest(
@@ -1017,7 +936,6 @@ def everything(aws: Aws) -> dict[str, Any]:
         "versions": [(each.number, each.status) for each in registry.versions(aws)],
         "scaled": scaled(aws),
         "alarms": alarms_there(),
-        "asked": [{tag["Key"] for tag in each.tags} for each in sagemaker.endpoints.values()],
         "objects": {each["Key"]: each["ETag"] for each in listed.get("Contents", [])},
     }
 
@@ -1182,7 +1100,7 @@ def test_a_mistake_ends_a_command_with_one_line(
 ) -> None:
     register(aws, made)
     endpoint.deploy(aws)
-    monkeypatch.setattr("sys.argv", ["endpoint", "rollback", *TYPED])
+    monkeypatch.setattr("sys.argv", ["endpoint", "rollback", "1", *TYPED])
     with pytest.raises(SystemExit, match="^error: .* no version before it is approved$"):
         command_line.run(endpoint.main)
 

@@ -492,9 +492,13 @@ def test_a_production_model_of_another_contract_is_not_compared(
         evaluate.production(where, ["score"])
     path = where.work / "production" / "metadata.json"
     metadata = json.loads(path.read_text(encoding="utf-8"))
-    write(path, metadata | {"contract_version": "another"})
-    with pytest.raises(MismatchError, match="the model was trained for contract another"):
-        evaluate.production(where, columns)
+    for other, said in (
+        (metadata | {"contract_version": "another"}, "was trained for contract another"),
+        ({"contract_version": "another"}, "it has no 'outputs'"),
+    ):
+        write(path, other)
+        with pytest.raises(MismatchError, match=said):
+            evaluate.production(where, columns)
 
 
 @pytest.mark.parametrize("name", ["metadata.json", "model.onnx", "model.tar.gz"])

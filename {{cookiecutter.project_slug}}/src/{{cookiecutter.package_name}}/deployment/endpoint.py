@@ -18,8 +18,6 @@ CONTENT = ["application/json", "application/jsonlines"]
 CAPTURED_LINES = ["text/csv"]
 GUARDS = ("errors", "latency")
 VARIANTS, SHADOW = ("live", "challenger"), "shadow"
-# The tag of the endpoint that names the configuration it was to have last.
-ASKED = "configuration"
 # What its configurations are called, after its name.
 CONFIGURATION = re.compile(r"[0-9a-f]{8}(-\d+)+")
 # How the models end that `registry.model` makes.
@@ -66,8 +64,7 @@ def deploy(
     guard(aws, [each["VariantName"] for each in wanted["ProductionVariants"]])
     if found is None:
         config = ensure_configuration(aws, home, wanted)
-        made = {"EndpointName": name, "EndpointConfigName": config}
-        aws.change("sagemaker", "create_endpoint", **made, Tags=asked(config))
+        aws.change("sagemaker", "create_endpoint", EndpointName=name, EndpointConfigName=config)
         settle(aws)
     elif not found["EndpointConfigName"].startswith(home):
         before = aws.read(
@@ -81,8 +78,6 @@ def deploy(
             aws.change(
                 "sagemaker", "update_endpoint", EndpointName=name, EndpointConfigName=config, **how
             )
-            arn = found["EndpointArn"]
-            aws.change("sagemaker", "add_tags", ResourceArn=arn, Tags=asked(config))
             settle(aws)
         except AwsError:
             # While it is being changed, what was unscaled has to wait for the next call.
@@ -91,9 +86,6 @@ def deploy(
                 if there["EndpointStatus"] == "InService":
                     scale(aws, [each["VariantName"] for each in there["ProductionVariants"]])
             raise
-    else:
-        arn, config = found["EndpointArn"], found["EndpointConfigName"]
-        aws.change("sagemaker", "add_tags", ResourceArn=arn, Tags=asked(config))
     now = None if aws.dry_run else aws.read("sagemaker", "describe_endpoint", EndpointName=name)
     scale(aws, [each["VariantName"] for each in (now or wanted)["ProductionVariants"]])
     if now and not now["EndpointConfigName"].startswith(home):
@@ -109,7 +101,7 @@ def deploy(
     say(f"{name} serves {listed}")
 
 
-def most(shares: Mapping[int, int]) -> int:
+def most(shares: Mapping[int, float]) -> int:
     """Return the version that gets most of the requests."""
     return max(shares, key=lambda number: shares[number])
 
@@ -230,10 +222,10 @@ def gone_back(aws: Aws, now: Mapping[str, Any], number: int) -> str:
     reasons += [now["FailureReason"]] if now.get("FailureReason") else []
     there = serving(aws)
     listed = ", ".join(f"version {each}" for each in there)
-    said = f"went back to {listed}: {'; '.join(reasons) or 'an alarm rang during the shift'}"
+    said = f"went back to {listed}: {'; '.join(reasons) or 'SageMaker gives no reason'}"
     if number in there:
         return f"{said}: see docs/runbook.md"
-    return f"{said}: if version {number} is the cause, poe registry reject {number}, not rollback"
+    return f"{said}: if version {number} is the cause, poe endpoint rollback {number}"
 
 
 def require_together(aws: Aws, shares: Mapping[int, int], shadow: int | None) -> None:
@@ -455,8 +447,7 @@ def versions_in(aws: Aws, name: str) -> dict[str, int]:
         When `deploy` has not made it.
     """
     config = aws.read("sagemaker", "describe_endpoint_config", EndpointConfigName=name)
-    listed = [*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])]
-    models = {each["VariantName"]: each.get("ModelName") for each in listed}
+    models = {each["VariantName"]: each.get("ModelName") for each in config["ProductionVariants"]}
     numbers = {each: MODEL.search(model or "") for each, model in models.items()}
     if strange := [each for each, found in numbers.items() if not found]:
         raise ProjectError(
@@ -494,58 +485,37 @@ def status(aws: Aws) -> Iterator[str]:
         yield f"{each['VariantName']}: gets a copy of the requests"
 
 
-def rollback(aws: Aws) -> None:
-    """Reject the newest version that serves, and give all requests to one before it, in one step.
+def rollback(aws: Aws, number: int) -> None:
+    """Reject a version, and give all requests to another one, in one step.
 
-    That is the one that serves beside it, else the newest approved one before it. The same again
-    goes no further back.
+    That is the one that serves beside it, or else the newest approved one before it. A version
+    that does not serve, as an alarm has brought back the one before, is rejected alone.
 
     Raises
     ------
     ProjectError
-        When there is none.
+        When there is no such version, or none to go back to.
     """
     settled(aws)
     now = serving(aws)
-    newest = max(now)
-    listed = registry.versions(aws)
-    approved = [each.number for each in listed if each.status == "Approved"]
+    version = registry.choose(aws, number, approved=False)
+    approved = [each.number for each in registry.versions(aws) if each.status == "Approved"]
     # The one beside it comes first: it has shown what it can.
-    before = [each for each in [*now, *approved] if each < newest and each in approved]
-    done = registry.ROLLED_BACK.format(newest)
-    newer = [each for each in listed if each.number > newest]
-    notes = {each.number: registry.note(aws, each) for each in newer}
-    left = [each for each, note in notes.items() if note.partition("; ")[0] == done]
-    further = f"to go from version {newest} further back, poe endpoint deploy VERSION --at-once"
-    if left and len(now) == 1:
-        say(f"Version {left[0]} is rolled back already; {further}")
-        before = [newest]
-    elif (gone := went_back(aws)) and gone <= {*approved}:
+    others = [each for each in now if each in approved and each != number]
+    others += [each for each in approved if each < number]
+    if number in now and not others:
         raise ProjectError(
-            f"{aws.settings.name} was to serve {' and '.join(map(str, sorted(gone)))}, and went "
-            f"back already: poe registry reject VERSION for the one at fault; {further}"
+            f"{aws.settings.name} serves version {number}: no version before it is approved"
         )
-    elif before:
-        registry.judge(aws, newest, "Rejected", registry.ROLLED_BACK.format(before[0]))
-    else:
-        raise ProjectError(
-            f"{aws.settings.name} serves version {newest}: no version before it is approved"
-        )
-    deploy(aws, {before[0]: 1}, at_once=True)
-
-
-def asked(config: str) -> list[dict[str, str]]:
-    """Return the tags that say what an endpoint was to be, whatever becomes of that."""
-    return [{"Key": ASKED, "Value": config}]
-
-
-def went_back(aws: Aws) -> set[int]:
-    """Return the versions that the endpoint was to serve last, unless it serves them."""
-    found = aws.read("sagemaker", "describe_endpoint", EndpointName=aws.settings.name)
-    tags = aws.every("sagemaker", "list_tags", "Tags", ResourceArn=found["EndpointArn"])
-    now = found["EndpointConfigName"]
-    wanted = {each["Key"]: each["Value"] for each in tags}.get(ASKED, now)
-    return set() if wanted == now else {*versions_in(aws, wanted).values()}
+    if version.status != "Rejected":
+        registry.judge(aws, number, "Rejected", "rolled back")
+    if number in now:
+        deploy(aws, {others[0]: 1}, at_once=True)
+        return
+    say(f"{aws.settings.name} serves {', '.join(f'version {each}' for each in now)}")
+    if most(now) in approved:  # what a rollback that was stopped has left to do
+        scale(aws, variants(aws))
+        registry.promote(aws, most(now))
 
 
 def weigh(aws: Aws, shares: Mapping[int, int]) -> None:
@@ -622,7 +592,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     weighing = parser.command("weights", "change the shares of the versions that serve")
     weighing.add_argument("split", nargs="+", type=_share, metavar="VERSION=SHARE")
-    parser.command("rollback", "reject the newest version that serves, go back to the one before")
+    leaving = parser.command("rollback", "reject a version, and go back to the one before it")
+    leaving.add_argument("version", type=int, help="see poe endpoint status")
     parser.command("status", "the state, the versions that serve, and their shares")
     parser.command("delete", "the endpoint, which stops its costs; no version is lost")
     scoring = parser.command(
@@ -638,7 +609,7 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.command == "weights":
         weigh(aws, _shares(options.split))
     elif options.command == "rollback":
-        rollback(aws)
+        rollback(aws, options.version)
     elif options.command == "status":
         for line in status(aws):
             say(line)

@@ -22,7 +22,6 @@ TYPES = ["application/json", "application/jsonlines", "text/csv"]
 PRODUCTION = "production/model.tar.gz"
 NOTHING_YET = b"The model in production lies here as model.tar.gz, once there is one.\n"
 STATES = {"approve": "Approved", "reject": "Rejected"}
-ROLLED_BACK = "rolled back to version {}"
 
 
 class Version(NamedTuple):
@@ -194,7 +193,7 @@ def ensure_group(aws: Aws) -> None:
         aws.change("sagemaker", "create_model_package_group", ModelPackageGroupName=name)
 
 
-def promote(aws: Aws, number: int) -> None:
+def promote(aws: Aws, number: int, *, again: bool = False) -> None:
     """Make an approved version the one that the pipeline compares new models with.
 
     Parameters
@@ -202,15 +201,15 @@ def promote(aws: Aws, number: int) -> None:
     aws : Aws
     number : int
         The version; `endpoint.deploy` does this for the one that gets most requests.
+    again : bool
+        Even if it is the one already, whose copy may be damaged.
     """
     version = choose(aws, number)
     found = aws.read("sagemaker", "describe_model_package", ModelPackageName=version.arn)
     source = found["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
     target = {"Bucket": aws.settings.bucket, "Key": f"{aws.settings.name}/{PRODUCTION}"}
     there = aws.find("s3", "head_object", **target)
-    bucket, _, key = source.removeprefix("s3://").partition("/")
-    wanted = aws.read("s3", "head_object", Bucket=bucket, Key=key)
-    if there and there["Metadata"].get("source") == source and there["ETag"] == wanted["ETag"]:
+    if there and there["Metadata"].get("source") == source and not again:
         return
     aws.change(
         "s3",
@@ -268,11 +267,7 @@ def model(aws: Aws, number: int) -> str:
 def judge(aws: Aws, number: int, status: str, reason: str) -> None:
     """Approve or reject a version, with a reason that is kept."""
     version = choose(aws, number, approved=False)
-    before, begins = note(aws, version), ROLLED_BACK[:-2]
-    if version.status == status and before.startswith(begins) and not reason.startswith(begins):
-        # By how it begins, a rollback knows that it is done.
-        reason = "; ".join(filter(None, [before.partition("; ")[0], reason]))
-    if version.status == status and before == reason:
+    if version.status == status and note(aws, version) == reason:
         say(f"Version {number} is {status} already")
         return
     aws.change(
@@ -319,7 +314,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse(arguments)
     aws = Aws.of(options)
     if options.command == "promote":
-        promote(aws, options.version)
+        promote(aws, options.version, again=True)
     elif options.command == "list":
         for line in lines(aws):
             say(line)
