@@ -483,6 +483,17 @@ def test_a_rollback_after_one_by_an_alarm_rejects_no_good_version(
     assert [each.status for each in registry.versions(aws)] == ["Rejected", "Approved", "Approved"]
 
 
+def test_a_rollback_of_a_version_that_does_not_serve_leaves_those_that_do(
+    aws: Aws, made: tuple[Path, Path]
+) -> None:
+    for commit in "abc":
+        register(aws, made, commit)
+    endpoint.deploy(aws, {1: 9, 2: 1})
+    endpoint.rollback(aws, 3)
+    assert endpoint.serving(aws) == {1: 9, 2: 1}
+    assert [each.status for each in registry.versions(aws)] == ["Rejected", "Approved", "Approved"]
+
+
 def test_a_rollback_to_a_version_that_does_not_start_can_go_further(
     aws: Aws, made: tuple[Path, Path], faults: list[Callable[[str], None]]
 ) -> None:
