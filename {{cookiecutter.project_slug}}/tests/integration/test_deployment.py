@@ -485,6 +485,21 @@ def test_a_rollback_after_one_by_an_alarm_rejects_no_good_version(
     assert [each.status for each in registry.versions(aws)] == ["Rejected", "Approved", "Approved"]
 
 
+def test_a_rollback_rejects_though_the_endpoint_is_broken_or_gone(
+    aws: Aws, made: tuple[Path, Path]
+) -> None:
+    for commit in "abc":
+        register(aws, made, commit)
+    endpoint.deploy(aws)
+    sagemaker_backends[ACCOUNT][REGION].endpoints[NAME].endpoint_status = "UpdateRollbackFailed"
+    with pytest.raises(AwsError, match="poe endpoint delete, then deploy again"):
+        endpoint.rollback(aws, 3)
+    endpoint.delete(aws)
+    with pytest.raises(ProjectError, match="no such endpoint"):
+        endpoint.rollback(aws, 2)
+    assert [each.status for each in registry.versions(aws)] == ["Rejected", "Rejected", "Approved"]
+
+
 def test_a_rollback_of_a_version_that_does_not_serve_leaves_those_that_do(
     aws: Aws, made: tuple[Path, Path]
 ) -> None:
@@ -502,8 +517,11 @@ def test_a_rollback_to_a_version_that_does_not_start_can_go_further(
     for commit in "abc":
         register(aws, made, commit)
     endpoint.deploy(aws)
+    alarm = {"AlarmName": f"{NAME}-live-errors", "StateReason": "version 3 is bad"}
+    moto("cloudwatch").set_alarm_state(**alarm, StateValue="ALARM")
     faults[0] = alarm_rings(aws)
-    with pytest.raises(AwsError, match="version 3: .*: if version 2 is the cause, .* rollback 2"):
+    said = "version 3: SageMaker gives no reason: if version 2 is the cause, .* rollback 2"
+    with pytest.raises(AwsError, match=said):
         endpoint.rollback(aws, 3)
     endpoint.rollback(aws, 2)
     assert endpoint.serving(aws) == {3: 1}

@@ -89,7 +89,7 @@ def deploy(
     now = None if aws.dry_run else aws.read("sagemaker", "describe_endpoint", EndpointName=name)
     scale(aws, [each["VariantName"] for each in (now or wanted)["ProductionVariants"]])
     if now and not now["EndpointConfigName"].startswith(home):
-        raise AwsError(f"{name} {gone_back(aws, now, most(shares))}")
+        raise AwsError(f"{name} {gone_back(aws, now, most(shares), at_once=at_once)}")
     if aws.dry_run:
         registry.promote(aws, most(shares))
         return
@@ -182,7 +182,7 @@ def step_by_step(
     aws: Aws, found: Mapping[str, Any], shares: Mapping[int, int], shadow: int | None
 ) -> bool:
     """Whether requests can shift: not where a variant comes or goes, and not without servers."""
-    there = {each["VariantName"] for each in found["ProductionVariants"]}
+    there = {each["VariantName"] for each in found.get("ProductionVariants", [])}
     alike = there == {*VARIANTS[: len(shares)]} and shadow is None
     return alike and not aws.settings.variant.serverless
 
@@ -212,13 +212,14 @@ def require_step_by_step(
         )
 
 
-def gone_back(aws: Aws, now: Mapping[str, Any], number: int) -> str:
+def gone_back(aws: Aws, now: Mapping[str, Any], number: int, *, at_once: bool) -> str:
     """Say why an endpoint serves what it served before, and what to do."""
     names = [alarm(aws, kind, each) for kind in GUARDS for each in VARIANTS]
     rings = aws.every(
         "cloudwatch", "describe_alarms", "MetricAlarms", AlarmNames=names, StateValue="ALARM"
     )
-    reasons = [f"{each['AlarmName']} rings" for each in rings]
+    # In one step, no alarm brings anything back.
+    reasons = [] if at_once else [f"{each['AlarmName']} rings" for each in rings]
     reasons += [now["FailureReason"]] if now.get("FailureReason") else []
     there = serving(aws)
     listed = ", ".join(f"version {each}" for each in there)
@@ -489,16 +490,26 @@ def rollback(aws: Aws, number: int) -> None:
     """Reject a version, and give all requests to another one, in one step.
 
     That is the one that serves beside it, or else the newest approved one before it. A version
-    that does not serve, as an alarm has brought back the one before, is rejected alone.
+    that does not serve, as an alarm has brought back the one before, is rejected alone; so is one
+    of an endpoint that is broken.
 
     Raises
     ------
     ProjectError
-        When there is no such version, or none to go back to.
+        When there is no such version, none to go back to, or no endpoint.
+    AwsError
+        When the endpoint takes no change any more.
     """
+
+    def reject() -> None:
+        if registry.choose(aws, number, approved=False).status != "Rejected":
+            registry.judge(aws, number, "Rejected", "rolled back")
+
+    found = aws.find("sagemaker", "describe_endpoint", EndpointName=aws.settings.name)
+    if found is None or found["EndpointStatus"] in BROKEN:
+        reject()
     settled(aws)
     now = serving(aws)
-    version = registry.choose(aws, number, approved=False)
     approved = [each.number for each in registry.versions(aws) if each.status == "Approved"]
     # The one beside it comes first: it has shown what it can.
     others = [each for each in now if each in approved and each != number]
@@ -507,13 +518,12 @@ def rollback(aws: Aws, number: int) -> None:
         raise ProjectError(
             f"{aws.settings.name} serves version {number}: no version before it is approved"
         )
-    if version.status != "Rejected":
-        registry.judge(aws, number, "Rejected", "rolled back")
+    reject()
     if number in now:
         deploy(aws, {others[0]: 1}, at_once=True)
         return
     say(f"{aws.settings.name} serves {', '.join(f'version {each}' for each in now)}")
-    if most(now) in approved:  # what a rollback that was stopped has left to do
+    if now and most(now) in approved:  # what a rollback that was stopped has left to do
         scale(aws, variants(aws))
         registry.promote(aws, most(now))
 
