@@ -440,8 +440,9 @@ def test_a_server_that_stands_still_is_found(loaded: Project) -> None:
         before, over = worked(pid), Event()
 
         def stop() -> None:
-            while worked(pid) < before + 1 and not over.wait(0.05):
-                pass
+            while worked(pid) < before + 1:
+                if over.wait(0.05):
+                    break
             os.kill(pid, signal.SIGSTOP)
 
         stopping = Thread(target=stop)

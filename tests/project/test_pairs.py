@@ -109,8 +109,6 @@ def test_requests_and_files_are_answered_as_the_task_wants(
         assert below == pytest.approx([0.5, 0.9], abs=0.03)
 
 
-# Of the description, the framework changes nothing; that of a classification: test_container.py.
-@pytest.mark.parametrize("pair", PAIRS[1:2], indirect=True, ids="-".join)
 @pytest.mark.usefixtures("said")
 def test_the_server_answers_as_it_is_described(pair: tuple[str, Project], tmp_path: Path) -> None:
     project = pair[1]

@@ -19,8 +19,6 @@ from tests.project.conftest import Project
 SERVERS = {"poe serve": "http://127.0.0.1:8080/ping", "poe ui": "http://127.0.0.1:5000/health"}
 FILLED_IN = {"python3 bootstrap.py poetry add NAME": "python3 bootstrap.py poetry add idna"}
 ELSEWHERE = {"dvc pull": "test_clone.py, in the fresh clone that the text speaks of"}
-# Each tier is run here.
-TIERS = {"poe test": "test_swap.py, and test_pairs.py"}
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +37,7 @@ def said(installed: Project, record: Path, turn: filelock.BaseFileLock) -> dict[
     del environment["PYTEST_XDIST_AUTO_NUM_WORKERS"]
     shell = readme.Shell(installed.root, environment, record)
     text = (installed.root / "README.md").read_text()
-    found = list(readme.run(text, shell, SERVERS, FILLED_IN, ELSEWHERE | TIERS, turn))
+    found = list(readme.run(text, shell, SERVERS, FILLED_IN, ELSEWHERE, turn))
     times = [f"{each.seconds:6.1f} s  {each.step.text.strip()[:70]!r}\n" for each in found]
     (record / "times").write_text("".join(times))
     return {each.step.text.strip(): each.output for each in found}
@@ -59,7 +57,7 @@ def prose(installed: Project) -> str:
 
 def test_every_command_works_verbatim(said: dict[str, str]) -> None:
     commands = "\n".join(said)
-    for task in ("check", "pipeline", "serve", "predict", "test-unit", "test-e2e", "report", "ui"):
+    for task in ("check", "pipeline", "serve", "predict", "test-unit", "test", "report", "ui"):
         assert re.search(rf"^poe {task}\b", commands, re.MULTILINE), commands
 
 
