@@ -218,15 +218,16 @@ def judged(reports: Path, *, good: bool) -> None:
 
 
 def register(
-    aws: Aws, made: tuple[Path, Path], commit: str = "abc", *, approve: bool = True
+    aws: Aws, made: tuple[Path, Path], commits: str = "a", *, approve: bool = True
 ) -> None:
-    """Register another version."""
+    """Register a version for each commit, a letter."""
     metadata = json.loads((made[0] / "metadata.json").read_text(encoding="utf-8"))
-    text = json.dumps(metadata | {"git_commit": commit})
-    (made[0] / "metadata.json").write_text(text, encoding="utf-8")
-    arn = registry.register(aws, IMAGE, *made)
-    if approve:
-        registry.judge(aws, int(arn.rpartition("/")[2]), "Approved", "for the test")
+    for commit in commits:
+        text = json.dumps(metadata | {"git_commit": commit})
+        (made[0] / "metadata.json").write_text(text, encoding="utf-8")
+        arn = registry.register(aws, IMAGE, *made)
+        if approve:
+            registry.judge(aws, int(arn.rpartition("/")[2]), "Approved", "for the test")
 
 
 def test_a_version_is_registered_once_and_waits_for_approval(
@@ -360,8 +361,7 @@ def test_a_damaged_model_in_production_is_put_there_again(
 
 
 def test_two_versions_share_the_requests(aws: Aws, made: tuple[Path, Path]) -> None:
-    for commit in "ab":
-        register(aws, made, commit)
+    register(aws, made, "ab")
     endpoint.deploy(aws, {1: 1})
     endpoint.deploy(aws, {1: 90, 2: 10})
     assert endpoint.variants(aws) == {"live": (1, 90), "challenger": (2, 10)}
@@ -383,8 +383,7 @@ def test_two_versions_share_the_requests(aws: Aws, made: tuple[Path, Path]) -> N
 def test_a_version_in_the_shadow_gets_a_copy_of_the_requests(
     aws: Aws, made: tuple[Path, Path]
 ) -> None:
-    for commit in "ab":
-        register(aws, made, commit)
+    register(aws, made, "ab")
     endpoint.deploy(aws, {1: 7}, shadow=2)
     (config,) = asked("create_endpoint_config")
     (live,), (shadow,) = config["ProductionVariants"], config["ShadowProductionVariants"]
@@ -418,8 +417,7 @@ def test_a_shadow_is_part_of_the_status(
 def test_most_requests_go_to_a_new_version_step_by_step_alone(
     aws: Aws, made: tuple[Path, Path], split: dict[int, int], shadow: int | None
 ) -> None:
-    for commit in "abc":
-        register(aws, made, commit)
+    register(aws, made, "abc")
     endpoint.deploy(aws, {2: 1})
     there = everything(aws)
     with pytest.raises(ProjectError, match=r"serves 2: poe endpoint deploy 3 first, or --at-once"):
@@ -434,8 +432,7 @@ def test_most_requests_go_to_a_new_version_step_by_step_alone(
 def test_in_one_step_no_alarm_brings_the_old_version_back(
     aws: Aws, made: tuple[Path, Path]
 ) -> None:
-    for commit in "ab":
-        register(aws, made, commit)
+    register(aws, made, "ab")
     endpoint.deploy(aws, {1: 1})
     endpoint.main(["deploy", "2", "--at-once", *TYPED])
     (update,) = asked("update_endpoint")
@@ -447,8 +444,7 @@ def test_in_one_step_no_alarm_brings_the_old_version_back(
 def test_a_rollback_of_a_version_that_was_rejected_goes_no_further_back_again(
     aws: Aws, made: tuple[Path, Path]
 ) -> None:
-    for commit in "abc":
-        register(aws, made, commit)
+    register(aws, made, "abc")
     endpoint.deploy(aws)
     registry.judge(aws, 3, "Rejected", "quality fell")
     for _ in range(2):
@@ -472,8 +468,7 @@ def test_a_rollback_after_one_by_an_alarm_rejects_no_good_version(
     split: dict[int, int],
     shadow: int | None,
 ) -> None:
-    for commit in "ab":
-        register(aws, made, commit)
+    register(aws, made, "ab")
     endpoint.deploy(aws)
     register(aws, made, "c")
     faults[0] = alarm_rings(aws)
@@ -488,8 +483,7 @@ def test_a_rollback_after_one_by_an_alarm_rejects_no_good_version(
 def test_a_rollback_rejects_though_the_endpoint_is_broken_or_gone(
     aws: Aws, made: tuple[Path, Path]
 ) -> None:
-    for commit in "abc":
-        register(aws, made, commit)
+    register(aws, made, "abc")
     endpoint.deploy(aws)
     sagemaker_backends[ACCOUNT][REGION].endpoints[NAME].endpoint_status = "UpdateRollbackFailed"
     with pytest.raises(AwsError, match="poe endpoint delete, then deploy again"):
@@ -503,8 +497,7 @@ def test_a_rollback_rejects_though_the_endpoint_is_broken_or_gone(
 def test_a_rollback_of_a_version_that_does_not_serve_leaves_those_that_do(
     aws: Aws, made: tuple[Path, Path]
 ) -> None:
-    for commit in "abc":
-        register(aws, made, commit)
+    register(aws, made, "abc")
     endpoint.deploy(aws, {1: 9, 2: 1})
     endpoint.rollback(aws, 3)
     assert endpoint.serving(aws) == {1: 9, 2: 1}
@@ -514,8 +507,7 @@ def test_a_rollback_of_a_version_that_does_not_serve_leaves_those_that_do(
 def test_a_rollback_to_a_version_that_does_not_start_can_go_further(
     aws: Aws, made: tuple[Path, Path], faults: list[Callable[[str], None]]
 ) -> None:
-    for commit in "abc":
-        register(aws, made, commit)
+    register(aws, made, "abc")
     endpoint.deploy(aws)
     alarm = {"AlarmName": f"{NAME}-live-errors", "StateReason": "version 3 is bad"}
     moto("cloudwatch").set_alarm_state(**alarm, StateValue="ALARM")
@@ -588,8 +580,7 @@ def test_an_endpoint_that_was_made_otherwise_is_left_alone(
 def test_shares_go_to_approved_versions_alone_and_are_looked_at(
     aws: Aws, made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for commit in "ab":
-        register(aws, made, commit)
+    register(aws, made, "ab")
     endpoint.deploy(aws, {1: 9, 2: 1})
     change = Aws.change
     taken = "update_endpoint_weights_and_capacities"
@@ -609,8 +600,7 @@ def test_shares_go_to_approved_versions_alone_and_are_looked_at(
 def test_a_rollback_prefers_the_version_that_serves_beside(
     aws: Aws, made: tuple[Path, Path], bad: int, good: int
 ) -> None:
-    for commit in "abc":
-        register(aws, made, commit)
+    register(aws, made, "abc")
     endpoint.deploy(aws, {1: 9, 3: 1})
     for _ in range(2):
         endpoint.rollback(aws, bad)
@@ -1070,8 +1060,7 @@ def test_a_version_is_registered_and_approved_by_command(
 def test_an_endpoint_is_made_weighed_and_deleted_by_command(
     aws: Aws, made: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for commit in "ab":
-        register(aws, made, commit)
+    register(aws, made, "ab")
     endpoint.main(["deploy", "1", *TYPED])
     with pytest.raises(ProjectError, match="serves one version, which gets all requests"):
         endpoint.main(["weights", "1=2", *TYPED])
@@ -1108,8 +1097,7 @@ def test_shares_that_cannot_be_are_refused(
 
 
 def test_a_csv_file_is_scored_by_command(aws: Aws, made: tuple[Path, Path]) -> None:
-    for commit in "ab":
-        register(aws, made, commit)
+    register(aws, made, "ab")
     aws.change("s3", "put_object", Bucket=BUCKET, Key=f"{NAME}/transform/in.csv", Body=b"1")
     source, target = (f"s3://{BUCKET}/{NAME}/transform/{each}" for each in ("in.csv", "out"))
     endpoint.main(["transform", source, target, "--version", "1", *TYPED])
@@ -1209,8 +1197,7 @@ def test_an_endpoint_does_not_lose_its_servers_while_it_serves(
 
 
 def test_one_instance_is_not_shifted_in_parts(aws: Aws, made: tuple[Path, Path]) -> None:
-    for commit in "ab":
-        register(aws, made, commit)
+    register(aws, made, "ab")
     one = other(aws, "variant.count=1")
     endpoint.deploy(one, {1: 1})
     endpoint.deploy(one, {2: 1})
@@ -1220,8 +1207,7 @@ def test_one_instance_is_not_shifted_in_parts(aws: Aws, made: tuple[Path, Path])
 
 
 def test_shares_that_were_changed_are_set_again(aws: Aws, made: tuple[Path, Path]) -> None:
-    for commit in "ab":
-        register(aws, made, commit)
+    register(aws, made, "ab")
     endpoint.deploy(aws, {1: 9, 2: 1})
     endpoint.weigh(aws, {1: 1, 2: 9})
     endpoint.deploy(aws, {1: 9, 2: 1})
@@ -1240,8 +1226,7 @@ def test_a_model_made_for_another_role_is_made_anew(aws: Aws, made: tuple[Path, 
 def test_what_is_named_here_is_short_enough_for_sagemaker(made: tuple[Path, Path]) -> None:
     with account() as aws:
         long = other(aws, f"name={'n' * 48}")
-        for commit in "ab":
-            register(long, made, commit)
+        register(long, made, "ab")
         endpoint.deploy(long, {1: 9, 2: 1})
         key = f"{'n' * 48}/transform/1.csv"
         moto("s3").put_object(Bucket=BUCKET, Key=key, Body=b"1")
@@ -1305,8 +1290,7 @@ def test_a_version_that_follows_another_is_scaled_all_the_time(
 def test_an_update_that_is_refused_leaves_the_scaling(
     aws: Aws, made: tuple[Path, Path], faults: list[Callable[[str], None]]
 ) -> None:
-    for commit in "ab":
-        register(aws, made, commit)
+    register(aws, made, "ab")
     endpoint.deploy(aws, {1: 1, 2: 1})
 
     def fail(at: str) -> None:
