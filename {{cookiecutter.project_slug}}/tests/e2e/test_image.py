@@ -2,6 +2,7 @@
 
 import configparser
 import hashlib
+import os
 import shutil
 import signal
 import subprocess
@@ -23,12 +24,14 @@ from {{ cookiecutter.package_name }}.preprocessing.ingest import read
 
 def run(name: str, base: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a container on a folder in place of `/opt/ml`, and take over what root leaves there."""
-    container = ["docker", "run", "--rm", "--volume", f"{base}:/opt/ml"]
+    # As many threads as the tests have: tests/conftest.py.
+    container = ["docker", "run", "--rm", "--volume", f"{base}:/opt/ml", "--env", "OMP_NUM_THREADS"]
     done = subprocess.run(
         [*container, name, *command], capture_output=True, text=True, check=False, timeout=600
     )
-    owner = ["--user", "0", name, "chown", "--recursive", "--reference=/opt/ml", "/opt/ml"]
-    subprocess.run([*container, *owner], check=True)
+    if os.geteuid():
+        owner = ["--user", "0", name, "chown", "--recursive", "--reference=/opt/ml", "/opt/ml"]
+        subprocess.run([*container, *owner], check=True)
     return done
 
 

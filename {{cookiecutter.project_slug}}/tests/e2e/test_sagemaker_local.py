@@ -4,7 +4,6 @@ import importlib.util
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from {{ cookiecutter.package_name }}.config import DataConfig
 from {{ cookiecutter.package_name }}.deployment import local
 from {{ cookiecutter.package_name }}.deployment.settings import ROOT
 from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
+from {{ cookiecutter.package_name }}.entrypoints.sagemaker import unpacked
 from {{ cookiecutter.package_name }}.inference.predictor import Predictor
 from {{ cookiecutter.package_name }}.preprocessing.ingest import files, read
 from {{ cookiecutter.package_name }}.schema import COLUMNS
@@ -52,9 +52,9 @@ def run(images: Callable[[str], str]) -> Callable[..., subprocess.CompletedProce
 def trained(folder: Path, target: Path) -> Predictor:
     """Load the model that a run has left."""
     (packed,) = folder.glob("trained/**/model.tar.gz")
-    with tarfile.open(packed) as archive:
-        archive.extractall(target, filter="data")
-    return Predictor(target)
+    target.mkdir()
+    shutil.copy(packed, target)
+    return Predictor(unpacked(target))
 
 
 def test_the_whole_pipeline_makes_the_model_that_is_made_here(

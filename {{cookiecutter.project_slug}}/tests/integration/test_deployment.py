@@ -2,7 +2,6 @@
 
 import fnmatch
 import functools
-import itertools
 import json
 import os
 import pickle
@@ -10,6 +9,7 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -1749,7 +1749,8 @@ def test_a_signal_ends_a_run_here_though_the_sdk_makes_an_error_of_it() -> None:
 def test_a_signal_while_the_old_is_removed_leaves_the_new_whole(
     aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(path: str | Path, *_: object, **__: object) -> None:
+    def interrupted(given: Any, *_: object, **__: object) -> None:
+        path = given.name if isinstance(given, tempfile.TemporaryDirectory) else given
         (Path(path) / local.MADE).unlink(missing_ok=True)
         raise KeyboardInterrupt
 
@@ -1759,6 +1760,7 @@ def test_a_signal_while_the_old_is_removed_leaves_the_new_whole(
     moto("s3").put_object(Bucket=BUCKET, Key=f"{NAME}/trained/second", Body=b"1")
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "rmtree", interrupted)
+        patched.setattr(tempfile.TemporaryDirectory, "cleanup", interrupted)
         with pytest.raises(KeyboardInterrupt):
             local.download(aws, out)
     assert (out / local.MADE).exists()

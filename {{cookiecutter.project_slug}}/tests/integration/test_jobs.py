@@ -47,13 +47,29 @@ from {{ cookiecutter.package_name }}.schema import TARGET
 STOPS = (SystemExit, RuntimeError, pl.exceptions.PanicException)
 
 
+def mounted(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Have a folder in place of `/opt/ml`."""
+    for name in ("SM_HPS", "SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR", "SM_CHANNEL_TRAIN"):
+        patch.delenv(name, raising=False)
+    patch.setenv("SAGEMAKER_BASE_DIR", str(folder))
+    return folder
+
+
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in place of `/opt/ml`."""
-    for name in ("SM_HPS", "SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR", "SM_CHANNEL_TRAIN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
-    return tmp_path
+    return mounted(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def trained(training: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a training job has left: to look at and to copy."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = mounted(tmp_path_factory.mktemp("trained"), patch)
+        training(folder)
+        (folder / "checkpoints").mkdir()
+        train.main(paths(), [])
+    return folder
 
 
 def processing(
@@ -165,23 +181,16 @@ def test_hyperparameters_are_settings_but_for_those_of_sagemaker(
     assert configuration(paths()).seed == 7
 
 
-def test_a_training_job_leaves_model_and_run_where_sagemaker_takes_them(
-    base: Path, training: Callable[..., None]
-) -> None:
-    training(base)
-    train.main(paths(), [])
-    assert {path.name for path in (base / "model").iterdir()} == {"model.onnx", "metadata.json"}
-    assert (base / "output" / "data" / "mlflow.db").is_file()
+def test_a_training_job_leaves_model_and_run_where_sagemaker_takes_them(trained: Path) -> None:
+    assert {path.name for path in (trained / "model").iterdir()} == {"model.onnx", "metadata.json"}
+    assert (trained / "output" / "data" / "mlflow.db").is_file()
 
 
 def test_a_model_is_the_same_from_one_file_and_from_many(
-    base: Path, training: Callable[..., None], windows: dict[str, pl.DataFrame]
+    base: Path, trained: Path, training: Callable[..., None], windows: dict[str, pl.DataFrame]
 ) -> None:
     training(base)
-    train.main(paths(), [])
-    model = (base / "model" / "model.onnx").read_bytes()
-    shutil.rmtree(base / "model")
-
+    tracked_beside(trained, base)
     channel = base / "input" / "data" / "train"
     (channel / "part-0.parquet").unlink()
     (channel / "2013" / "deeper").mkdir(parents=True)
@@ -189,8 +198,7 @@ def test_a_model_is_the_same_from_one_file_and_from_many(
     windows["train"][:third].write_parquet(channel / "2013" / "a.parquet")
     windows["train"][third:].write_parquet(channel / "2013" / "deeper" / "b.parquet")
     (channel / "_SUCCESS").touch()
-    train.main(paths(), [])
-    assert (base / "model" / "model.onnx").read_bytes() == model
+    assert finish(base) == (trained / "model" / "model.onnx").read_bytes()
 
 
 def test_variables_count_before_files(
@@ -383,18 +391,18 @@ def test_what_cannot_be_imported_is_told(base: Path, tmp_path: Path) -> None:
 
 
 def test_a_training_that_was_cut_off_goes_on_and_ends_as_it_would_have(
-    base: Path, training: Callable[..., None], caplog: pytest.LogCaptureFixture
+    base: Path,
+    trained: Path,
+    training: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     training(base)
+    tracked_beside(trained, base)
     checkpoints = base / "checkpoints"
     checkpoints.mkdir()
-    expected = finish(base)
     # Those that are shipped keep some, see tests/module/test_training.py; another may keep none.
-    keeps = any(checkpoints.glob("*.checkpoint"))
-    for folder in (base / "model", checkpoints):
-        shutil.rmtree(folder)
-    checkpoints.mkdir()
+    keeps = any((trained / "checkpoints").glob("*.checkpoint"))
 
     process = subprocess.Popen([sys.executable, "-m", train.__name__], stderr=subprocess.PIPE)
     assert process.stderr is not None
@@ -411,8 +419,13 @@ def test_a_training_that_was_cut_off_goes_on_and_ends_as_it_would_have(
         assert "stopped by SIGTERM" in (base / "output" / "failure").read_text(encoding="utf-8")
         assert not (base / "model").exists()
     caplog.clear()
-    assert finish(base) == expected
+    assert finish(base) == (trained / "model" / "model.onnx").read_bytes()
     assert (f"Going on from {checkpoints}" in caplog.text) == keeps
+
+
+def tracked_beside(trained: Path, base: Path) -> None:
+    """Have a job track its run where another one has, which saves it from making the database."""
+    shutil.copytree(trained / "output", base / "output")
 
 
 def finish(base: Path) -> bytes:
@@ -444,22 +457,38 @@ def test_a_packed_model_that_was_cut_off_is_named(base: Path, config: Configurat
         evaluate.main(where, [])
 
 
+@pytest.mark.parametrize("name", ["../outside", "{}"])
+def test_a_packed_model_that_reaches_outside_is_refused(tmp_path: Path, name: str) -> None:
+    outside = tmp_path / "outside"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "file").write_text("a model", encoding="utf-8")
+    with tarfile.open(tmp_path / "models" / "model.tar.gz", "w:gz") as archive:
+        entry = archive.gettarinfo(tmp_path / "file")
+        entry.name = name.format(outside)
+        with (tmp_path / "file").open("rb") as content:
+            archive.addfile(entry, content)
+    with pytest.raises(ModelError, match="outside lies outside of the folder"):
+        sagemaker.unpacked(tmp_path / "models")
+    assert not outside.exists()
+
+
 def test_a_model_that_is_worse_than_the_one_in_production_gets_a_bad_verdict(
     base: Path,
+    trained: Path,
     training: Callable[..., None],
     windows: dict[str, pl.DataFrame],
-    folder: Path,
     config: Configuration,
 ) -> None:
     random = windows["train"].with_columns(pl.col(TARGET).shuffle(seed=0))
     training(base, windows | {"train": random})
+    tracked_beside(trained, base)
     train.main(paths(), [])
     where = processing(base, config)
     for name in WINDOWS:
         where.window(name).mkdir(parents=True)
         windows[name].write_parquet(where.window(name) / "part-0.parquet")
     shutil.copytree(base / "model", where.models)
-    shutil.copytree(folder, where.work / "production")
+    shutil.copytree(trained / "model", where.work / "production")
     evaluate.main(where, ["--verdict", "evaluation.bootstrap_samples=100"])
     gate = json.loads((where.reports / "metrics.json").read_text(encoding="utf-8"))["gate"]
     assert (gate["good"], gate["not_worse_than_production"]) == (False, False)
@@ -514,19 +543,14 @@ def test_a_production_model_that_is_damaged_fails_the_job(
 
 
 def test_why_nothing_is_compared_is_in_the_metrics_and_the_report(
-    base: Path,
-    training: Callable[..., None],
-    windows: dict[str, pl.DataFrame],
-    config: Configuration,
+    base: Path, trained: Path, windows: dict[str, pl.DataFrame], config: Configuration
 ) -> None:
-    training(base)
-    train.main(paths(), [])
     where = processing(base, config)
     for name in WINDOWS:
         where.window(name).mkdir(parents=True)
         windows[name].write_parquet(where.window(name) / "part-0.parquet")
     for made in (where.models, where.work / "production"):
-        shutil.copytree(base / "model", made)
+        shutil.copytree(trained / "model", made)
     path = where.work / "production" / "metadata.json"
     metadata = json.loads(path.read_text(encoding="utf-8"))
     write(path, metadata | {"contract_version": "another"})

@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 import tarfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from ..errors import ConfigError, ModelError
 
@@ -175,16 +176,27 @@ def unpacked(folder: Path) -> Path:
     Raises
     ------
     ModelError
-        When the archive is damaged.
+        When the archive is damaged, or names a file outside of the folder.
     """
     archive = folder / "model.tar.gz"
     if archive.is_file():
         try:
             with tarfile.open(archive) as opened:
-                opened.extractall(folder, filter="data")
+                for entry in filter(tarfile.TarInfo.isfile, opened):
+                    _extract(opened, entry, folder)
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             raise ModelError(f"{archive}: cannot be unpacked: {error}. Train it again.") from error
     return folder
+
+
+def _extract(opened: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> None:
+    # The library refuses what lies outside from 3.11.4 on; Debian 12 has 3.11.2.
+    path = folder / entry.name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise tarfile.TarError(f"{entry.name} lies outside of the folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        shutil.copyfileobj(cast(IO[bytes], opened.extractfile(entry)), file)
 
 
 def _variable(name: str) -> Mapping[str, Any]:
