@@ -126,7 +126,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "TMPDIR": str(folder / "tmp"),
         # Trainings of two workers whose threads wait for each other take many times as long.
         "OMP_NUM_THREADS": "1",
-        # And so do tests of a project that each import all its libraries.
+        # A project's tests have workers of their own in test_readme.py alone: others are busy here.
         "PYTEST_XDIST_AUTO_NUM_WORKERS": "0",
         "MYPY_CACHE_DIR": str(folder / "mypy"),
         "DVC_SITE_CACHE_DIR": str(folder / "tmp" / "dvc"),

@@ -177,22 +177,25 @@ def account() -> Iterator[Aws]:
         yield Aws(SETTINGS)
 
 
-STORES: list[tuple[Any, str]] = [
-    (applicationautoscaling_backends, REGION),
-    (cloudwatch_backends, REGION),
-    (s3_backends, "aws"),
-    (sagemaker_backends, REGION),
-]
+# Where moto keeps what is made here, a service each.
+STORES: dict[str, tuple[Any, str]] = {
+    "application-autoscaling": (applicationautoscaling_backends, REGION),
+    "cloudwatch": (cloudwatch_backends, REGION),
+    "s3": (s3_backends, "aws"),
+    "sagemaker": (sagemaker_backends, REGION),
+}
 
 
 def kept() -> bytes:
     """Copy all that there is in the account."""
-    return pickle.dumps([store[ACCOUNT][part] for store, part in STORES])
+    assert {service for service, _, _ in CALLS} <= STORES.keys()
+    return pickle.dumps([store[ACCOUNT][part] for store, part in STORES.values()])
 
 
 def put_back(before: bytes) -> None:
     """Have in the account what there was."""
-    for (store, part), found in zip(STORES, pickle.loads(before), strict=True):  # noqa: S301
+    there = pickle.loads(before)  # noqa: S301
+    for (store, part), found in zip(STORES.values(), there, strict=True):
         store[ACCOUNT][part] = found
 
 
@@ -863,7 +866,7 @@ BEGUN: dict[Callable[[Aws, tuple[Path, Path]], None], bytes] = {}
 def begin(
     before: Callable[[Aws, tuple[Path, Path]], None], aws: Aws, made: tuple[Path, Path]
 ) -> None:
-    """Have in an empty account what a command begins with."""
+    """Have in the account what a command begins with, and no call counted."""
     if before not in BEGUN:
         before(aws, made)
         BEGUN[before] = kept()
@@ -1760,6 +1763,7 @@ def test_a_signal_while_the_old_is_removed_leaves_the_new_whole(
     moto("s3").put_object(Bucket=BUCKET, Key=f"{NAME}/trained/second", Body=b"1")
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "rmtree", interrupted)
+        # That of Debian 12 has a copy of it.
         patched.setattr(tempfile.TemporaryDirectory, "cleanup", interrupted)
         with pytest.raises(KeyboardInterrupt):
             local.download(aws, out)

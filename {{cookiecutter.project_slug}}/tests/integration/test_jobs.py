@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 import signal
 import socket
@@ -63,7 +64,10 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(training: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a training job has left: to look at and to copy."""
+    """What a training job has left: to look at and to copy.
+
+    Those that copy its `output` keep the files of their runs here.
+    """
     with pytest.MonkeyPatch.context() as patch:
         folder = mounted(tmp_path_factory.mktemp("trained"), patch)
         training(folder)
@@ -434,14 +438,15 @@ def finish(base: Path) -> bytes:
     return (base / "model" / "model.onnx").read_bytes()
 
 
+@pytest.mark.parametrize("beginning", ["", "./"])
 def test_a_model_is_taken_as_a_training_job_leaves_it(
-    base: Path, folder: Path, config: Configuration
+    base: Path, folder: Path, config: Configuration, beginning: str
 ) -> None:
     where = processing(base, config)
     where.models.mkdir()
     with tarfile.open(where.models / "model.tar.gz", "w:gz") as archive:
         for path in folder.iterdir():
-            archive.add(path, path.name)
+            archive.add(path, f"{beginning}{path.name}")
     # It is loaded first; the windows are missing.
     with pytest.raises(ContractError, match="Give the job an input `train`"):
         evaluate.main(where, [])
@@ -457,19 +462,30 @@ def test_a_packed_model_that_was_cut_off_is_named(base: Path, config: Configurat
         evaluate.main(where, [])
 
 
-@pytest.mark.parametrize("name", ["../outside", "{}"])
-def test_a_packed_model_that_reaches_outside_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("../outside", tarfile.REGTYPE),
+        ("{}", tarfile.REGTYPE),
+        ("../outside", tarfile.SYMTYPE),
+        ("model.onnx", tarfile.SYMTYPE),
+        ("model.onnx", tarfile.LNKTYPE),
+    ],
+    ids=["above", "absolute", "a link above", "a link", "another name"],
+)
+def test_a_packed_model_that_holds_more_than_files_for_its_folder_is_refused(
+    tmp_path: Path, name: str, kind: bytes
+) -> None:
     outside = tmp_path / "outside"
     (tmp_path / "models").mkdir()
-    (tmp_path / "file").write_text("a model", encoding="utf-8")
+    entry = tarfile.TarInfo(name.format(outside))
+    entry.type, entry.linkname = kind, "metadata.json"
     with tarfile.open(tmp_path / "models" / "model.tar.gz", "w:gz") as archive:
-        entry = archive.gettarinfo(tmp_path / "file")
-        entry.name = name.format(outside)
-        with (tmp_path / "file").open("rb") as content:
-            archive.addfile(entry, content)
-    with pytest.raises(ModelError, match="outside lies outside of the folder"):
+        archive.addfile(entry)
+    said = f"unpacked: {re.escape(entry.name)}: expected a file within the folder"
+    with pytest.raises(ModelError, match=said):
         sagemaker.unpacked(tmp_path / "models")
-    assert not outside.exists()
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["model.tar.gz"]
 
 
 def test_a_model_that_is_worse_than_the_one_in_production_gets_a_bad_verdict(

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from ..errors import ConfigError, ModelError
 
@@ -176,27 +176,29 @@ def unpacked(folder: Path) -> Path:
     Raises
     ------
     ModelError
-        When the archive is damaged, or names a file outside of the folder.
+        When the archive is damaged, or holds anything but files for the folder.
     """
     archive = folder / "model.tar.gz"
     if archive.is_file():
         try:
             with tarfile.open(archive) as opened:
-                for entry in filter(tarfile.TarInfo.isfile, opened):
-                    _extract(opened, entry, folder)
+                for entry in opened:
+                    if not entry.isdir():
+                        _extract(opened, entry, folder)
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             raise ModelError(f"{archive}: cannot be unpacked: {error}. Train it again.") from error
     return folder
 
 
 def _extract(opened: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> None:
-    # The library refuses what lies outside from 3.11.4 on; Debian 12 has 3.11.2.
-    path = folder / entry.name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise tarfile.TarError(f"{entry.name} lies outside of the folder")
+    # Debian 12 has Python 3.11.2, which lacks `filter="data"`.
+    path = (folder / entry.name).resolve()
+    content = opened.extractfile(entry) if entry.isfile() else None
+    if content is None or not path.is_relative_to(folder.resolve()):
+        raise tarfile.TarError(f"{entry.name}: expected a file within the folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        shutil.copyfileobj(cast(IO[bytes], opened.extractfile(entry)), file)
+        shutil.copyfileobj(content, file)
 
 
 def _variable(name: str) -> Mapping[str, Any]:
