@@ -2,7 +2,6 @@
 
 import configparser
 import hashlib
-import os
 import shutil
 import signal
 import subprocess
@@ -24,14 +23,12 @@ from {{ cookiecutter.package_name }}.preprocessing.ingest import read
 
 def run(name: str, base: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a container on a folder in place of `/opt/ml`, and take over what root leaves there."""
-    # As many threads as the tests have: tests/conftest.py.
-    container = ["docker", "run", "--rm", "--volume", f"{base}:/opt/ml", "--env", "OMP_NUM_THREADS"]
+    container = ["docker", "run", "--rm", "--volume", f"{base}:/opt/ml"]
     done = subprocess.run(
         [*container, name, *command], capture_output=True, text=True, check=False, timeout=600
     )
-    if os.geteuid():
-        owner = ["--user", "0", name, "chown", "--recursive", "--reference=/opt/ml", "/opt/ml"]
-        subprocess.run([*container, *owner], check=True)
+    owner = ["--user", "0", name, "chown", "--recursive", "--reference=/opt/ml", "/opt/ml"]
+    subprocess.run([*container, *owner], check=True)
     return done
 
 

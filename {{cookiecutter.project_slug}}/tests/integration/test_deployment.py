@@ -882,7 +882,7 @@ def test_a_dry_run_changes_nothing(
     command: Callable[[Aws, tuple[Path, Path]], object],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    begin(before, aws, made)
+    before(aws, made)
     there = everything(aws)
     capsys.readouterr()
     command(Aws(aws.settings, dry_run=True), made)
