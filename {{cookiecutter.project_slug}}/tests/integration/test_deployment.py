@@ -768,6 +768,9 @@ FAULTS = [
 ]
 
 
+Step = Callable[[Aws, tuple[Path, Path]], object]
+
+
 def nothing(aws: Aws, made: tuple[Path, Path]) -> None:
     """Nothing yet."""
 
@@ -860,12 +863,10 @@ COMMANDS = pytest.mark.parametrize(
 )
 
 
-BEGUN: dict[Callable[[Aws, tuple[Path, Path]], None], bytes] = {}
+BEGUN: dict[Step, bytes] = {}
 
 
-def begin(
-    before: Callable[[Aws, tuple[Path, Path]], None], aws: Aws, made: tuple[Path, Path]
-) -> None:
+def begin(before: Step, aws: Aws, made: tuple[Path, Path]) -> None:
     """Have in the account what a command begins with, and no call counted."""
     if before not in BEGUN:
         before(aws, made)
@@ -878,8 +879,8 @@ def begin(
 def test_a_dry_run_changes_nothing(
     aws: Aws,
     made: tuple[Path, Path],
-    before: Callable[[Aws, tuple[Path, Path]], None],
-    command: Callable[[Aws, tuple[Path, Path]], object],
+    before: Step,
+    command: Step,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before(aws, made)
@@ -896,8 +897,8 @@ def test_a_dry_run_changes_nothing(
 def test_whatever_fails_at_any_change_the_next_run_goes_on(
     made: tuple[Path, Path],
     faults: list[Callable[[str], None]],
-    before: Callable[[Aws, tuple[Path, Path]], None],
-    command: Callable[[Aws, tuple[Path, Path]], object],
+    before: Step,
+    command: Step,
     moment: str,
     fault: Exception,
 ) -> None:
@@ -934,8 +935,8 @@ def test_whatever_fails_at_any_change_the_next_run_goes_on(
 def test_after_a_kill_at_any_change_one_run_makes_all_the_rest(
     made: tuple[Path, Path],
     faults: list[Callable[[str], None]],
-    before: Callable[[Aws, tuple[Path, Path]], None],
-    command: Callable[[Aws, tuple[Path, Path]], object],
+    before: Step,
+    command: Step,
 ) -> None:
     left: list[bytes] = []
 
