@@ -107,8 +107,15 @@ def test_a_training_stopped_while_it_is_tracked_is_put_right_by_the_next(trained
 def test_two_first_trainings_at_once_are_both_tracked(trained: Project) -> None:
     for left in tracked(trained):
         left.unlink()
+    database, backup, part = (
+        trained.root / f"mlflow.db{suffix}" for suffix in ("", ".old", ".4711.part")
+    )
+    backup.write_bytes(b"kept")
+    # As a training leaves it that is killed while it makes the database.
+    part.write_bytes(b"half of ")
     trained.does("true; poe train seed=1 & first=$!; poe train seed=2 && wait $first")
-    (database,) = tracked(trained)
+    assert sorted(tracked(trained)) == [database, backup]
+    backup.unlink()
     with sqlite3.connect(database) as runs:
         statuses = runs.execute("SELECT status FROM runs").fetchall()
     assert statuses == [("FINISHED",)] * 2

@@ -3,11 +3,11 @@
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
+from glob import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -193,18 +193,21 @@ def _create(database: Path, experiment: str, artifacts: str | None) -> None:
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    if database.exists():
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder, database.name)
-        store = SqlAlchemyStore(f"sqlite:///{made.as_posix()}", artifacts)  # type: ignore[no-untyped-call]
-        store.create_experiment(experiment, artifact_location=artifacts)  # type: ignore[no-untyped-call]
-        store.engine.dispose()
-        part = Path(shutil.copy(made, database.with_name(f"{database.name}.{os.getpid()}")))
-    try:
-        database.hardlink_to(part)
-    except FileExistsError:
-        pass
-    except OSError:  # A file system without links.
-        shutil.copy(part, database)
-    part.unlink()
+    if not database.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder, database.name)
+            store = SqlAlchemyStore(f"sqlite:///{made.as_posix()}", artifacts)  # type: ignore[no-untyped-call]
+            store.create_experiment(experiment, artifact_location=artifacts)  # type: ignore[no-untyped-call]
+            store.engine.dispose()
+            content = made.read_bytes()
+        part = database.with_name(f"{database.name}.{os.getpid()}.part")
+        part.write_bytes(content)
+        try:
+            database.hardlink_to(part)
+        except (FileExistsError, FileNotFoundError):
+            pass  # Another training was faster; it removes the parts of all.
+        except OSError:  # A file system without links.
+            database.write_bytes(content)
+    # Ours, and those of trainings that were killed: nobody needs one beside a database.
+    for part in database.parent.glob(f"{escape(database.name)}.*.part"):
+        part.unlink(missing_ok=True)
