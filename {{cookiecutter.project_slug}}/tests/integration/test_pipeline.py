@@ -1,5 +1,6 @@
 """The stages together: what each writes is what the next reads, and a gate stops the chain."""
 
+import errno
 import json
 import shutil
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 
 from {{ cookiecutter.package_name }} import contract
-from {{ cookiecutter.package_name }}.config import WINDOWS
+from {{ cookiecutter.package_name }}.config import WINDOWS, TrackingConfig
 from {{ cookiecutter.package_name }}.entrypoints import (
     configure,
     evaluate,
@@ -31,6 +32,7 @@ from {{ cookiecutter.package_name }}.preprocessing.features import features, tar
 from {{ cookiecutter.package_name }}.preprocessing.ingest import read
 from {{ cookiecutter.package_name }}.schema import COLUMNS, TARGET
 from {{ cookiecutter.package_name }}.training.baselines import CONSTANT
+from {{ cookiecutter.package_name }}.training.tracking import record
 
 QUICK = ["evaluation.bootstrap_samples=100"]
 STAGES = (configure, ingest, preprocess, train, evaluate)
@@ -146,6 +148,61 @@ def test_the_run_is_tracked(where: Paths) -> None:
         "model.onnx",
     }
     assert not (where.root / "mlruns").exists()
+
+
+def track(root: Path, database: str = "runs.db") -> None:
+    """Record a run in a database below a folder."""
+    tracking = TrackingConfig(uri=f"sqlite:///{database}", experiment="any")
+    artifacts = root / "artifacts"
+    artifacts.mkdir(exist_ok=True)
+    record(tracking, root, {"seed": 1}, {"loss": 0.5}, {}, artifacts)
+
+
+def found(root: Path) -> list[str]:
+    """Names of what lies in the folder but for artifacts."""
+    return sorted(path.name for path in root.iterdir() if "artifacts" not in path.name)
+
+
+@pytest.mark.parametrize(
+    ("database", "reason"),
+    [
+        ("text/runs.db", "File exists"),
+        ("artifacts", "unable to open database file"),
+        ("text", "file is not a database"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_named(
+    tmp_path: Path, database: str, reason: str
+) -> None:
+    (tmp_path / "text").write_text("no database\n" * 100)
+    said = f"^tracking.uri=sqlite:///{database}: the run is not kept: .*{reason}.*$"
+    with pytest.raises(ConfigError, match=said):
+        track(tmp_path, database)
+    assert found(tmp_path) == ["text"]
+    assert (tmp_path / "text").read_text() == "no database\n" * 100
+
+
+def test_a_database_is_whole_or_not_there_where_nothing_can_be_linked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "refused")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", refused)
+        with pytest.raises(ConfigError, match="the run is not kept: .*refused"):
+            track(tmp_path)
+    assert found(tmp_path) == []
+    track(tmp_path)
+    assert found(tmp_path) == ["runs.db"]
+
+
+def test_the_next_run_removes_what_a_killed_one_left_and_no_file_of_others(tmp_path: Path) -> None:
+    for name in ("runs.db.4711.part", "runs.db.old", "other.db.4711.part"):
+        (tmp_path / name).touch()
+    track(tmp_path)
+    assert found(tmp_path) == ["other.db.4711.part", "runs.db", "runs.db.old"]
 
 
 @pytest.mark.parametrize("seeds", [["1"], ["1", "2"]])

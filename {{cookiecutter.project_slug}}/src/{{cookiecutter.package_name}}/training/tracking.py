@@ -3,10 +3,12 @@
 import hashlib
 import os
 import re
+import sqlite3
 import subprocess
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from glob import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -157,7 +159,7 @@ def record(
         )
         client.log_artifacts(run.run_id, str(artifacts))
         client.set_terminated(run.run_id)
-    except MlflowException as error:
+    except (MlflowException, sqlite3.Error, OSError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"tracking.uri={tracking.uri}: the run is not kept: {reason}") from error
 
@@ -201,13 +203,23 @@ def _create(database: Path, experiment: str, artifacts: str | None) -> None:
             store.engine.dispose()
             content = made.read_bytes()
         part = database.with_name(f"{database.name}.{os.getpid()}.part")
-        part.write_bytes(content)
         try:
-            database.hardlink_to(part)
-        except (FileExistsError, FileNotFoundError):
-            pass  # Another training was faster; it removes the parts of all.
-        except OSError:  # A file system without links.
-            database.write_bytes(content)
-    # Ours, and those of trainings that were killed: nobody needs one beside a database.
+            part.write_bytes(content)
+            _put(part, database)
+        finally:
+            part.unlink(missing_ok=True)
+    # Those of trainings that were killed: nobody needs one beside a database.
     for part in database.parent.glob(f"{escape(database.name)}.*.part"):
         part.unlink(missing_ok=True)
+    # MLflow would try for a minute to open what cannot be opened.
+    with closing(sqlite3.connect(database)) as runs:
+        runs.execute("SELECT 1 FROM sqlite_master")
+
+
+def _put(part: Path, database: Path) -> None:
+    try:
+        database.hardlink_to(part)
+    except (FileExistsError, FileNotFoundError):
+        pass  # Another training was faster, and may have removed the part.
+    except OSError:  # A file system without links.
+        part.replace(database)
