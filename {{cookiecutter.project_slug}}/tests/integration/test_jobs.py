@@ -432,6 +432,13 @@ def tracked_beside(trained: Path, base: Path) -> None:
     shutil.copytree(trained / "output", base / "output")
 
 
+def fill(where: Paths, windows: dict[str, pl.DataFrame]) -> None:
+    """Give an evaluation the windows as its inputs."""
+    for name in WINDOWS:
+        where.window(name).mkdir(parents=True)
+        windows[name].write_parquet(where.window(name) / "part-0.parquet")
+
+
 def finish(base: Path) -> bytes:
     """Train to the end, and return the model."""
     train.main(paths(), [])
@@ -500,9 +507,7 @@ def test_a_model_that_is_worse_than_the_one_in_production_gets_a_bad_verdict(
     tracked_beside(trained, base)
     train.main(paths(), [])
     where = processing(base, config)
-    for name in WINDOWS:
-        where.window(name).mkdir(parents=True)
-        windows[name].write_parquet(where.window(name) / "part-0.parquet")
+    fill(where, windows)
     shutil.copytree(base / "model", where.models)
     shutil.copytree(trained / "model", where.work / "production")
     evaluate.main(where, ["--verdict", "evaluation.bootstrap_samples=100"])
@@ -562,9 +567,7 @@ def test_why_nothing_is_compared_is_in_the_metrics_and_the_report(
     base: Path, trained: Path, windows: dict[str, pl.DataFrame], config: Configuration
 ) -> None:
     where = processing(base, config)
-    for name in WINDOWS:
-        where.window(name).mkdir(parents=True)
-        windows[name].write_parquet(where.window(name) / "part-0.parquet")
+    fill(where, windows)
     for made in (where.models, where.work / "production"):
         shutil.copytree(trained / "model", made)
     path = where.work / "production" / "metadata.json"

@@ -144,7 +144,7 @@ def record(
             database = root / tracking.uri.removeprefix("sqlite:///")
             database.parent.mkdir(parents=True, exist_ok=True)
             uri = f"sqlite:///{database.as_posix()}"
-            _create(database, tracking.experiment, location)
+            _prepare(database, tracking.experiment, location)
         client = MlflowClient(uri)
         experiment = client.get_experiment_by_name(tracking.experiment)
         if experiment is None:
@@ -188,9 +188,10 @@ def _libraries(settings: Path) -> dict[str, str]:
     return found
 
 
-def _create(database: Path, experiment: str, artifacts: str | None) -> None:
-    """Make a database whole or not at all, and never in place of one that others have begun.
+def _prepare(database: Path, experiment: str, artifacts: str | None) -> None:
+    """Have a database that can be opened.
 
+    It is made whole or not at all, and not in place of one that another training has begun.
     MLflow can neither go on with one that was cut off, nor make one in two processes at once.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
