@@ -1,6 +1,6 @@
 # What users and maintainers of the template type; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help bake demo test benchmark lock sample snapshot
+.PHONY: help bake demo test library benchmark lock sample snapshot
 
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
@@ -17,18 +17,24 @@ bake: $(INSTALLED) ## ask the questions and make a project beside this folder (A
 demo: $(INSTALLED) ## bake, install, run the pipeline, serve, predict
 	@.venv/bin/python scripts/demo.py $(ARGS)
 
-test: $(INSTALLED) $(GITLAB) ## everything CI runs (ARGS='tests/render -k …' narrows the tests)
+test: $(INSTALLED) $(GITLAB) ## everything CI runs (ARGS='tests/render -k …' runs only these, of the template)
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/shellcheck .ci/run
+ifeq ($(ARGS),)
+	@$(MAKE) --no-print-directory library
+endif
 	@.venv/bin/pytest $(ARGS)
+
+library: $(INSTALLED) ## types and tests of the library, with the packages that a project locks (ARGS='-k …')
+	@.venv/bin/python scripts/library.py $(ARGS)
 
 benchmark: $(INSTALLED) ## speed against peers, as a table
 	@.venv/bin/python benchmarks/run.py $(ARGS)
 
 lock: $(INSTALLED) ## refresh every poetry.lock of the project (ARGS=--regenerate takes the newest packages)
-	@.venv/bin/python scripts/refresh_lock.py $(ARGS)
+	@.venv/bin/python -m scripts.refresh_lock $(ARGS)
 
 sample: $(INSTALLED) ## draw the project's data sample anew and compare (ARGS=--write replaces it)
 	@.venv/bin/python scripts/draw_sample.py $(ARGS)
@@ -41,7 +47,7 @@ ifeq ($(PYTHON),)
 	$(error Python: none of 3.11, 3.12, 3.13 is on the PATH; install one and run make again)
 endif
 	@echo "Installing the template's own tools into .venv"
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python -m pip install --quiet --upgrade pip
 	@.venv/bin/python -m pip install --quiet --group dev
 	@touch $@

@@ -5,8 +5,10 @@ import contextlib
 import functools
 import json
 import keyword
+import os
 import re
 import sys
+import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -81,6 +83,12 @@ def package(name: object) -> str:
     """Derive a package name from a slug: `flight-delays` becomes `flight_delays`."""
     derived = slug(name).replace("-", "_")[:40].rstrip("_")
     return derived if _is_package(derived) else f"{derived[:34].rstrip('_')}_model"
+
+
+def library_version() -> str:
+    """Return the version of the library, which each project pins."""
+    settings = tomllib.loads((TEMPLATE / "pyproject.toml").read_text("utf-8"))
+    return str(settings["project"]["version"])
 
 
 @functools.cache
@@ -281,12 +289,32 @@ def make_room(answers: Mapping[str, Any]) -> str:
     """
     if "_output_dir" in answers:
         folder = Path(answers["_output_dir"], answers["project_slug"])
+        if _runs_by_itself():
+            wait_for_other_bakes(folder.parent)
         remove_unfinished(folder)
         if isinstance(sys.excepthook, functools.partial):
             sys.excepthook = functools.partial(explain, folder)
         if "--keep-project-on-failure" not in sys.argv:
             atexit.register(remove_unfinished, folder)
     return ""
+
+
+def wait_for_other_bakes(folder: Path) -> None:
+    """Wait until no other process bakes into a folder; this one does until it ends.
+
+    The folder itself is locked, so that no file is left when a bake is killed. Windows cannot lock
+    a folder.
+    """
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)
+
+
+def _runs_by_itself() -> bool:
+    """Whether this process is the command `cookiecutter` or `cruft`, not a program that bakes."""
+    program = Path(sys.argv[0])
+    return bool({program.stem, program.parent.name} & {"cookiecutter", "cruft"})
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -354,11 +382,14 @@ class Answers(Extension):
             "make_room": make_room,
         }
         self._whole: dict[str, str] = {}
-        environment.globals["whole"] = self._whole
+        environment.globals |= {
+            "whole": self._whole,
+            "library_version": library_version(),
+            # cruft does not say where its clone of the template is.
+            "template_folder": str(TEMPLATE),
+        }
         environment.context_class = CheckedContext
-        program = Path(sys.argv[0])
-        by_itself = {program.stem, program.parent.name} & {"cookiecutter", "cruft"}
-        if by_itself and not isinstance(sys.excepthook, functools.partial):
+        if _runs_by_itself() and not isinstance(sys.excepthook, functools.partial):
             sys.excepthook = functools.partial(explain, None)
         # `cruft update` renders two versions of the template in one process: each needs its own.
         sys.modules.pop(__name__, None)

@@ -1,5 +1,6 @@
 """Make the project a repository, or part of the one around it; say what to type next."""
 
+import hashlib
 import json
 import os
 import re
@@ -15,12 +16,32 @@ from pathlib import Path
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 answers = json.loads({{cookiecutter | jsonify | jsonify}})  # type: ignore  # noqa: F821
+template = json.loads({{template_folder | jsonify | jsonify}})  # type: ignore  # noqa: F821
 project = Path.cwd()
 unfinished = "UNFINISHED-BAKE-AGAIN"
 # A folder has no condition in its name: without the workflow this one is empty.
 for folder in (".github/workflows", ".github"):
     with suppress(OSError):
         Path(folder).rmdir()
+
+
+def add_library() -> None:
+    """Pack the library from its source into `vendor/`, and write its hash into the lock."""
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(Path(template, "scripts")))
+    from packer import pack  # type: ignore[import-not-found]
+
+    wheel = pack(project / "vendor", Path(template))
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    lock = project / "poetry.lock"
+    locked, count = re.subn(
+        rb'(?<=%b", hash = "sha256:)[0-9a-f]{64}' % re.escape(wheel.name.encode()),
+        digest.encode(),
+        lock.read_bytes(),
+    )
+    if count != 1:
+        sys.exit(f"poetry.lock names {wheel.name} {count} times, expected once: type `make lock`")
+    lock.write_bytes(locked)
 
 
 def make_first_commit() -> str:
@@ -180,6 +201,7 @@ def next_commands() -> str:
     return f"cd {shlex.quote(folder)} && python3 bootstrap.py\n.venv/bin/poe pipeline"
 
 
+add_library()
 # cookiecutter leaves the rendered hook in the temporary folder.
 Path(__file__).unlink(missing_ok=True)
 
@@ -190,6 +212,8 @@ if repository not in (None, project):
 # cruft renders to compare, and its users commit themselves.
 elif "_commit" not in answers and not repository:
     failure = make_first_commit() if shutil.which("git") else "git is not on the PATH"
+    if re.search("No space left on device|Disk quota exceeded", failure):
+        sys.exit(f"Error: no first commit: {failure}. Free some space and bake again")
     if failure:
         print(f"No first commit: {failure}. Then type: git init && git add . && git commit")
 if "_commit" not in answers or said:

@@ -17,10 +17,10 @@ SLUG = "flight-delays"
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 FLIGHT = """
 import json, polars
-from flight_delays import contract, schema
+from flight_delays.project import PROJECT
 flights = polars.read_parquet("data/raw/records.parquet").drop_nulls(["temp", "seats", "arr_delay"])
 flight = flights.sort("time_hour").row(-1, named=True)
-names = [column.name for column in contract.inputs(schema.COLUMNS)]
+names = [column.name for column in PROJECT.inputs]
 print(json.dumps({name: flight[name] for name in names if flight[name] is not None}, default=str))
 """
 

@@ -6,7 +6,7 @@ Only what pyproject.toml asks for changes; `--regenerate` takes the newest of ev
 import argparse
 import itertools
 import json
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +17,8 @@ from typing import Any
 
 from cookiecutter.main import cookiecutter
 from jinja2 import Template
+
+from scripts.packer import pack
 
 TEMPLATE = Path(__file__).resolve().parents[1]
 
@@ -31,7 +33,7 @@ def main() -> None:
             made = dict(refreshed(Path(folder), arguments))
             said = {lock: changes(packages(lock), packages(new)) for lock, new in made.items()}
             for lock, new in made.items():
-                shutil.copyfile(new, lock)
+                lock.write_bytes(without_hash(new.read_bytes()))
     except ValueError as error:
         sys.exit(f"refresh_lock.py: every poetry.lock is as it was: {error}")
     for lock, lines in said.items():
@@ -51,6 +53,7 @@ def refreshed(folder: Path, arguments: list[str]) -> Iterator[tuple[Path, Path]]
             accept_hooks=False,
             output_dir=str(folder / str(number)),
         )
+        pack(Path(baked, "vendor"))
         new = Path(baked, "poetry.lock")
         if not new.read_bytes():
             new.unlink()
@@ -66,6 +69,16 @@ def refreshed(folder: Path, arguments: list[str]) -> Iterator[tuple[Path, Path]]
                 " remove tool.poetry.source and URL dependencies from pyproject.toml"
             )
         yield lock, new
+
+
+def without_hash(lock: bytes) -> bytes:
+    """Blank the hash of the library, which hooks/post_gen_project.py writes at each bake."""
+    blanked, count = re.subn(
+        rb'(file = "ml_ready-\S+", hash = "sha256:)[0-9a-f]{64}', rb"\g<1>" + b"0" * 64, lock
+    )
+    if count != 1:
+        raise ValueError(f"the new lock names {count} wheels of ml-ready, expected 1")
+    return blanked
 
 
 def locks(template: Path) -> dict[Path, dict[str, str]]:
@@ -111,7 +124,8 @@ def with_address(locked: dict[str, dict[str, Any]]) -> list[str]:
     return [
         package["name"]
         for package in locked.values()
-        if "source" in package or "://" in str({**package, "description": ""})
+        if package.get("source", {"type": "file"})["type"] != "file"
+        or "://" in str({**package, "description": ""})
     ]
 
 

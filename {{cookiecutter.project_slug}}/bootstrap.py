@@ -234,6 +234,26 @@ def ensure_poetry(verbose: bool) -> None:
     stamp.write_text(str(PINS), "utf-8")
 
 
+def forget_what_differs() -> None:
+    """Remove the metadata of packages that Poetry takes for installed although they are not.
+
+    It compares versions alone: a wheel of `vendor/` with other content would stay.
+    """
+    locked = read(ROOT / "poetry.lock")
+    for wheel in (ROOT / "vendor").glob("*.whl"):
+        if hashlib.sha256(wheel.read_bytes()).hexdigest() not in locked:
+            raise BootstrapError(
+                f"vendor/{wheel.name} does not have the hash that poetry.lock names: take both from"
+                " one commit, git checkout vendor poetry.lock"
+            )
+    for metadata in packages_of(VENV).glob("*.dist-info"):
+        origin = read(metadata / "direct_url.json")
+        installed_from = re.findall('sha256[":= ]+([0-9a-f]{64})', origin)
+        # RECORD is written last: without it a run was cut off.
+        if not read(metadata / "RECORD") or any(each not in locked for each in installed_from):
+            shutil.rmtree(metadata)
+
+
 def ensure_packages(verbose: bool) -> bool:
     """Have the locked packages in `.venv/`; tell whether there was anything to do."""
     if not (ROOT / "poetry.lock").is_file():
@@ -241,6 +261,8 @@ def ensure_packages(verbose: bool) -> bool:
     digest = hashlib.sha256(VERSION.encode())
     for name in ("bootstrap.py", "pyproject.toml", "poetry.lock", ".pre-commit-config.yaml"):
         digest.update(read(ROOT / name).encode())
+    for wheel in sorted((ROOT / "vendor").glob("*.whl")):
+        digest.update(wheel.read_bytes())
     stamp = VENV / "bootstrap.stamp"
     made_in, _, finished = (read(stamp) or str(ROOT)).partition("\n")
     version = version_of(VENV)
@@ -253,10 +275,7 @@ def ensure_packages(verbose: bool) -> bool:
         stamp.write_text(str(ROOT), "utf-8")
     elif finished == digest.hexdigest():
         return False
-    for metadata in packages_of(VENV).glob("*.dist-info"):
-        # RECORD is written last: without it a run was cut off, which Poetry would not notice.
-        if not read(metadata / "RECORD"):
-            shutil.rmtree(metadata)
+    forget_what_differs()
     # Not `sync`, which would take away what someone is trying out. -v: with the cause of failures.
     poetry = python(POETRY, "-m", "poetry", "install", "--no-interaction", "-v")
     run("Locked packages in .venv", poetry, verbose)

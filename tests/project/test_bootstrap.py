@@ -307,6 +307,47 @@ def test_changed_lock_is_installed(clone: Clone, wheels: Path) -> None:
     assert clone.python("import platform_list").status == 0
 
 
+VENDORED = """
+[tool.poetry.dependencies]
+platform-list = { path = "vendor/platform_list-1.0-py3-none-any.whl" }
+"""
+
+
+def vendor(clone: Clone, word: str) -> str:
+    """Put a wheel of one name and version, but with a word of its own, into `vendor/`."""
+    folder = clone.folder / "vendor"
+    folder.mkdir(exist_ok=True)
+    wheel = make_wheel(folder, "platform_list")
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("platform_word.py", f"WORD = {word!r}\n")
+    return hashlib.sha256(wheel.read_bytes()).hexdigest()
+
+
+def test_a_vendored_wheel_with_other_content_is_installed_again(clone: Clone) -> None:
+    settings = PYPROJECT.replace('["timetable>=1"]', '["timetable>=1", "platform-list==1.0"]')
+    clone.write("pyproject.toml", settings + VENDORED)
+    said = "import platform_word; print(platform_word.WORD)"
+    first = vendor(clone, "first")
+    assert clone.bootstrap("poetry", "lock").status == 0
+    assert clone.bootstrap().status == 0
+    assert clone.python(said).output == "first\n"
+    # The version is the same: Poetry would say "No dependencies to install", and keep the first.
+    second = vendor(clone, "second")
+    lock = clone.folder / "poetry.lock"
+    lock.write_text(lock.read_text().replace(first, second))
+    assert clone.bootstrap().status == 0
+    assert clone.python(said).output == "second\n"
+    assert "..." not in clone.bootstrap().output
+
+
+def test_a_vendored_wheel_that_the_lock_does_not_name_is_refused(clone: Clone) -> None:
+    assert clone.bootstrap().status == 0
+    vendor(clone, "unlocked")
+    line = clone.bootstrap().error
+    assert "vendor/platform_list-1.0-py3-none-any.whl does not have the hash that poetry" in line
+    assert "git checkout vendor poetry.lock" in line
+
+
 def test_package_added_by_hand_survives(clone: Clone, tmp_path: Path) -> None:
     clone.bootstrap()
     zipfile.ZipFile(make_wheel(tmp_path, "tried_out")).extractall(clone.packages)

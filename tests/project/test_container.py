@@ -189,7 +189,7 @@ def test_the_server_says_that_it_takes_the_port_it_is_given(built: Project) -> N
 
 @pytest.mark.parametrize("target", ["train", "serve"])
 def test_a_change_of_code_installs_nothing_and_is_no_commit(built: Project, target: str) -> None:
-    code = next((built.root / "src").glob("*/prediction.py"))
+    code = next((built.root / "src").glob("*/schema.py"))
     before = code.read_text()
     try:
         code.write_text(f"{before}\nCHANGED = True\n")
@@ -200,7 +200,7 @@ def test_a_change_of_code_installs_nothing_and_is_no_commit(built: Project, targ
         name = f"{built.root.name}-{target}"
         assert docker("inspect", "--format", label, name).endswith("-dirty")
         run = ["docker", "run", "--rm", name, "grep", "-r", "CHANGED", "/app/src"]
-        assert "prediction.py" in subprocess.check_output(run, text=True)
+        assert "schema.py" in subprocess.check_output(run, text=True)
     finally:
         code.write_text(before)
         built.does(f"poe image {target}")
@@ -256,7 +256,7 @@ def test_a_base_that_is_not_there_is_named(built: Project) -> None:
     said = built.refuses("poe image serve --build-arg BASE_IMAGE=ml-ready-nowhere:0")
     # As Docker names it: poe repeats the command.
     assert "docker.io/library/ml-ready-nowhere:0" in said
-    line = f"error: {built.root.name}-serve is not built: mend what is said above"
+    line = f"error: {built.root.name}-serve is not built: see the error above"
     assert said.splitlines()[-1] == line
 
 
@@ -348,14 +348,17 @@ def test_the_server_does_not_grow_over_a_hundred_thousand_requests(built: Projec
 
 
 def changed(project: Project, name: str, text: str, by: str, folder: Path) -> list[str]:
-    """Options that run the server with another text in one of its files."""
-    source = shutil.copytree(project.root / "src", folder / "src")
+    """Options that run the server with another text in one of the library's files."""
+    (library,) = project.root.glob(".venv/lib/python*/site-packages/ml_ready")
+    source = shutil.copytree(library, folder / "ml_ready")
     # The server, which is nobody, reads it as it is here.
     subprocess.run(["chmod", "-R", "a+rX", source], check=True)
-    (file,) = source.glob(f"*/inference/{name}")
+    file = source / "serving" / name
     assert text in file.read_text()
     file.write_text(file.read_text().replace(text, by))
-    return ["--volume", f"{source}:/app/src:ro"]
+    where = "import ml_ready; print(*ml_ready.__path__)"
+    image = f"{project.root.name}-serve"
+    return ["--volume", f"{source}:{docker('run', '--rm', image, 'python3', '-c', where)}:ro"]
 
 
 def test_a_server_that_keeps_what_it_is_sent_is_found(built: Project, tmp_path: Path) -> None:

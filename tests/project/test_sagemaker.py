@@ -26,7 +26,7 @@ SLUG = "harbour-crane-s-wear"
 BUCKET = "models-123456789012"
 REQUESTS = 25_000  # of each variant of an experiment
 SERVING = "docker run --rm --publish"
-VERSIONS = "the project's tests/integration/test_deployment.py: it takes several versions"
+VERSIONS = "tests/library/aws/test_delivery.py: it takes several versions"
 EXPERIMENT = "test_an_experiment_is_run_as_it_is_described"
 LEFT = "test_nothing_is_left_to_pay_for"
 INSIDE = "it runs in the images"
@@ -35,7 +35,7 @@ ELSEWHERE = {
     "test": "a window of the data",
     "docker build": "it is what the images are built with",
     f"python -m {SLUG.replace('-', '_')}.entrypoints.spark --master spark://host:7077": (
-        "the project's tests/integration/test_spark.py"
+        "tests/library/jobs/test_spark.py"
     ),
     "poe image spark": "test_container.py",
     "poe image --build-arg BASE_IMAGE=registry.example.com/python:3.12": (
@@ -48,10 +48,10 @@ ELSEWHERE = {
     "poe endpoint weights 3=50 4=50": VERSIONS,
     "poe endpoint deploy 3 --shadow 4": VERSIONS,
     f'poe pipeline-deploy "$TRAIN" "$SERVE" --spark "$(digest "$REGISTRY/{SLUG}-spark")"': (
-        "the project's tests/integration/test_sagemaker.py"
+        "tests/library/aws/test_sagemaker.py"
     ),
     "poe pipeline-run data/sample ProcessHosts=2": (
-        "the project's tests/integration/test_deployment.py gives a parameter"
+        "tests/library/aws/test_delivery.py gives a parameter"
     ),
 }
 TRANSFORM = f"s3://{BUCKET}/{SLUG}/transform"

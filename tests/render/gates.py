@@ -16,8 +16,6 @@ import parliament
 import yaml
 from identify.vendor.licenses import LICENSES
 
-# Templates that the project itself renders when it runs.
-OWN_JINJA = re.compile(r"^src/\w+/training/report\.html\.jinja$")
 # `${{ … }}` is GitHub's, `'{{ … }}'` Docker's, and two braces in Python are one of an f-string.
 LEFTOVER = re.compile(r"(?<![$'])\{\{|\{[%#]|cookiecutter", re.IGNORECASE)
 LEFTOVER_PYTHON = re.compile(r"\{\{ ?cookiecutter|\{%|\{#|cookiecutter", re.IGNORECASE)
@@ -60,12 +58,14 @@ FOUND_BY_NAME = {
     ".github/workflows/*.yml": "GitHub",
     ".gitignore": "git",
     "README.md": "who opens the folder",
+    "conf/deploy/*.yaml": "ml-ready, for its commands of AWS",
     "data/sample/README.md": "who opens the folder",
     "dvc.yaml": "DVC",
     "poetry.toml": "Poetry",
     "pyproject.toml": "Poetry",
     "src/*/__init__.py": "Python",
-    "src/*/deployment/users.py": "deployment/load.py, as a process of its own",
+    "src/*/entrypoints/console.py": "the console scripts of pyproject.toml",
+    "src/*/training/model.py": "project.py, by its dotted name",
     "tests/*/test_*.py": "pytest",
     "tests/conftest.py": "pytest",
     "tests/*/conftest.py": "pytest",
@@ -110,7 +110,7 @@ def stray_braces(template: Path) -> list[str]:
     for name, text in texts(template / "{{cookiecutter.project_slug}}").items():
         if not any(fnmatch(name, pattern) for pattern in copied):
             rendered = re.sub(r"\{%-? raw %\}.*?\{%-? endraw %\}", "", text, flags=re.DOTALL)
-            for match in re.finditer(r"\{\{(?!-? ?cookiecutter\.).*", rendered):
+            for match in re.finditer(r"\{\{(?!-? ?(cookiecutter\.|library_version)).*", rendered):
                 found.append(f"{name}: {match[0]}")
     return found
 
@@ -131,7 +131,6 @@ def leftovers(project: Path) -> list[str]:
     return [
         f"{name}:{number}: {line.strip()}"
         for name, text in texts(project).items()
-        if not OWN_JINJA.match(name)
         for number, line in enumerate(text.splitlines(), start=1)
         if (LEFTOVER_PYTHON if name.endswith(".py") else LEFTOVER).search(line)
     ]
@@ -227,7 +226,7 @@ def unreferenced(project: Path) -> list[str]:
     return found
 
 
-def oversized(project: Path, limit: int = 118) -> list[str]:
+def oversized(project: Path, limit: int = 65) -> list[str]:
     """Find that a project has more files than a person reads, and say where they lie."""
     names = list(files(project))
     folders = Counter(name.partition("/")[0] if "/" in name else "." for name in names)

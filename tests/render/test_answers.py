@@ -257,7 +257,7 @@ def test_a_name_that_nobody_expected_makes_a_sound_project_or_one_line(
 
 def test_a_package_can_be_called_like_another_answer(bake: Bake) -> None:
     project = bake(project_name="crane", project_slug="crane", package_name="crane")
-    assert (project / "src" / "crane" / "config.py").is_file()
+    assert (project / "src" / "crane" / "schema.py").is_file()
     assert gates.unlinted(project) == []
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from itertools import cycle
 from pathlib import Path
 
@@ -120,3 +121,45 @@ def test_a_project_that_is_overwritten_is_never_taken_for_half_a_one(home: Path)
     done = cookiecutter(home, "--no-input")
     assert done.stdout == 'Error: "flight-delays" directory already exists\n'
     assert (project / "mine").exists()
+
+
+def test_of_two_bakes_at_once_one_wins_whole_and_the_other_is_refused(home: Path) -> None:
+    for delay in (0, 0.3, 0.6):
+        running = [begun(home)]
+        time.sleep(delay)
+        running.append(begun(home))
+        ends = sorted((each.communicate(timeout=60)[0], each.returncode) for each in running)
+        (refusal, refused), (_, won) = ends
+        assert (refused, won) == (1, 0), ends
+        assert refusal == 'Error: "flight-delays" directory already exists\n'
+        project = home / "work" / "here" / "flight-delays"
+        assert not (project / MARKER).exists()
+        said = subprocess.check_output(["git", "status", "--porcelain"], cwd=project, text=True)
+        assert said == ""
+        shutil.rmtree(project)
+
+
+def begun(home: Path) -> "subprocess.Popen[str]":
+    """Start a bake."""
+    return subprocess.Popen(
+        command("--no-input"),
+        cwd=home / "work" / "here",
+        env=surroundings(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_disk_that_is_full_at_the_first_commit_leaves_nothing(home: Path) -> None:
+    git = home / "bin" / "git"
+    git.parent.mkdir()
+    git.write_text(
+        '#!/bin/sh\n[ "$1" = -c ] || exit 1\n'
+        "echo 'fatal: sha1 file: write error: No space left on device' >&2\nexit 128\n"
+    )
+    git.chmod(0o755)
+    done = cookiecutter(home, "--no-input", PATH=f"{git.parent}:{os.environ['PATH']}")
+    assert done.returncode == 1
+    assert "No space left on device. Free some space and bake again\n" in done.stderr
+    assert not any((home / "work" / "here").iterdir())

@@ -6,28 +6,22 @@ import os
 import shutil
 import subprocess
 import uuid
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from ml_ready import artifact
+from ml_ready.artifact import WINDOWS
+from ml_ready.jobs import ingest, preprocess
+from ml_ready.jobs.configure import configuration
+from ml_ready.jobs.folders import Paths
+from ml_ready.training.export import export
 from pytest_socket import SocketBlockedError, disable_socket, enable_socket
 
-from {{ cookiecutter.package_name }}.config import WINDOWS
-from {{ cookiecutter.package_name }}.contract import version
-from {{ cookiecutter.package_name }}.entrypoints import ingest, preprocess
-from {{ cookiecutter.package_name }}.entrypoints.configure import (
-    Configuration,
-    configuration,
-)
-from {{ cookiecutter.package_name }}.entrypoints.environment import Paths
-from {{ cookiecutter.package_name }}.schema import COLUMNS, TARGET
-from {{ cookiecutter.package_name }}.training.export import to_onnx
-from {{ cookiecutter.package_name }}.training.metrics import outputs_of
+from {{ cookiecutter.package_name }}.project import PROJECT
 from {{ cookiecutter.package_name }}.training.model import fit, predict
 
 TIERS = ("unit", "module", "integration", "e2e")
@@ -109,25 +103,25 @@ def pytest_runtest_teardown() -> None:
 
 
 @pytest.fixture(scope="session")
-def config() -> Configuration:
+def config() -> Any:
     """The configuration of this repository."""
-    return configuration(Paths(ROOT))
+    return configuration(PROJECT, Paths(ROOT))
 
 
 @pytest.fixture(scope="session")
-def records(config: Configuration) -> pl.DataFrame:
+def records(config: Any) -> pl.DataFrame:
     """The records of the sample, joined and checked."""
-    return ingest.records(ROOT / config.source, config.data).valid
+    return ingest.records(PROJECT, ROOT / config.source, config.data).valid
 
 
 @pytest.fixture(scope="session")
-def windows(config: Configuration, records: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def windows(config: Any, records: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Features and target of the sample, split in time."""
-    return preprocess.windows(records, config.data.split)
+    return preprocess.windows(PROJECT, records, config.data.split)
 
 
 @pytest.fixture(scope="session")
-def model(config: Configuration, windows: dict[str, pl.DataFrame]) -> Any:
+def model(config: Any, windows: dict[str, pl.DataFrame]) -> Any:
     """A trained model."""
     return fit(windows["train"], windows["validation"], config.model, config.seed)
 
@@ -138,17 +132,14 @@ def folder(
 ) -> Path:
     """A folder with the exported model."""
     validation = windows["validation"]
-    outputs = outputs_of(model, validation[TARGET].to_numpy(), predict(model, validation))
-    folder = tmp_path_factory.mktemp("exported") / "models"
-    folder.mkdir()
-    exported = to_onnx(model)
-    (folder / "model.onnx").write_bytes(exported)
+    target = validation[PROJECT.target].to_numpy()
+    outputs = PROJECT.task.derive_outputs(model, target, predict(model, validation))
     metadata = {
-        "contract_version": version(COLUMNS),
-        "outputs": asdict(outputs),
-        "model_crc32": zlib.crc32(exported),
+        "contract_version": PROJECT.contract_version,
+        "outputs": PROJECT.task.describe(outputs),
     }
-    (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    folder = tmp_path_factory.mktemp("exported") / "models"
+    artifact.write_model(folder, export(PROJECT, model), metadata)
     return folder
 
 

@@ -3,7 +3,7 @@
 Change this list for your own problem; the checks of batches and of requests follow from it.
 """
 
-from .contract import Column
+from ml_ready.contract import Column
 
 {% if cookiecutter.task == 'classification' -%}
 TARGET = "late"

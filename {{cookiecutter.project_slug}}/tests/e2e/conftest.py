@@ -16,13 +16,12 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
+from ml_ready.aws import images as recipe
+from ml_ready.errors import ProjectError
+from ml_ready.serving.predictor import Predictor
 
-from {{ cookiecutter.package_name }} import contract
-from {{ cookiecutter.package_name }}.deployment import image
 from {{ cookiecutter.package_name }}.entrypoints import serve
-from {{ cookiecutter.package_name }}.errors import ProjectError
-from {{ cookiecutter.package_name }}.inference.predictor import Predictor
-from {{ cookiecutter.package_name }}.schema import COLUMNS
+from {{ cookiecutter.package_name }}.project import PROJECT
 
 LABEL = "PYTEST_RUN"
 
@@ -52,8 +51,8 @@ class Container:
         if self.proxied:
             return f"http://{docker('port', self.name, '8080').splitlines()[0]}"
         # The proxy would accept connections for a server that listens no longer.
-        (found,) = json.loads(docker("inspect", self.name))
-        (network,) = found["NetworkSettings"]["Networks"].values()
+        (inspected,) = json.loads(docker("inspect", self.name))
+        (network,) = inspected["NetworkSettings"]["Networks"].values()
         return f"http://{network['IPAddress']}:8080"
 
     def poll(self) -> int | None:
@@ -96,19 +95,20 @@ def docker(*arguments: str) -> str:
 def images() -> Callable[[str], str]:
     """Build the image of a target from this repository, once, and return its identity."""
     try:
-        image.require_docker()
+        recipe.require_docker()
     except ProjectError as error:
         pytest.skip(f"no container engine answers: {error}; then run poe test-e2e")
-    os.environ |= image.PLATFORM
+    os.environ |= recipe.PLATFORM
     # Without the names that `poe image` gives; tests/conftest.py removes them.
     label = f"{LABEL}={os.environ[LABEL]}"
-    return functools.cache(lambda target: image.build(target, ["--label", label], named=False))
+    options = ["--label", label]
+    return functools.cache(lambda target: recipe.build(PROJECT.root, target, options, named=False))
 
 
 @pytest.fixture(scope="session")
 def known(records: pl.DataFrame) -> pl.DataFrame:
     """Real records, as known when a prediction is asked for."""
-    names = [column.name for column in contract.inputs(COLUMNS)]
+    names = [column.name for column in PROJECT.inputs]
     return records.select(names).sample(min(2000, records.height), seed=0)
 
 
@@ -121,7 +121,7 @@ def bodies(known: pl.DataFrame) -> list[bytes]:
 @pytest.fixture(scope="session")
 def expected(folder: Path, known: pl.DataFrame) -> list[Any]:
     """The prediction for each of them, whatever else is in its batch: not equal to the last bit."""
-    predictor = Predictor(folder)
+    predictor = Predictor(PROJECT, folder)
     predictions = predictor.outputs.predictions(predictor.frame(known).tolist())
     return [pytest.approx(each, rel=1e-6, abs=1e-6) for each in predictions]
 
@@ -148,9 +148,9 @@ def start(
         servers.append(launched(log, port))
         end = time.monotonic() + 60
         while time.monotonic() < end and servers[-1].poll() is None:
-            found = re.search(r"http://\S+", log.read_text(encoding="utf-8"))
-            if found:
-                return servers[-1], servers[-1].url(found[0])
+            address = re.search(r"http://\S+", log.read_text(encoding="utf-8"))
+            if address:
+                return servers[-1], servers[-1].url(address[0])
             time.sleep(0.02)
         raise AssertionError(f"The server did not start: {log.read_text(encoding='utf-8')}")
 

@@ -1,6 +1,5 @@
 """The images as SageMaker runs them: jobs in one, a server in the other, nothing else in either."""
 
-import configparser
 import hashlib
 import shutil
 import signal
@@ -8,17 +7,18 @@ import subprocess
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
-import pytest
+from ml_ready.artifact import WINDOWS
+from ml_ready.aws import images as recipe
+from ml_ready.serving.predictor import Predictor
+from ml_ready.tables import read
 
-from {{ cookiecutter.package_name }}.config import WINDOWS
-from {{ cookiecutter.package_name }}.deployment import image
-from {{ cookiecutter.package_name }}.entrypoints.configure import Configuration
-from {{ cookiecutter.package_name }}.entrypoints.environment import paths
-from {{ cookiecutter.package_name }}.inference.predictor import Predictor
-from {{ cookiecutter.package_name }}.preprocessing.ingest import read
+from {{ cookiecutter.package_name }}.project import PROJECT
+
+ROOT = PROJECT.root
 
 
 def run(name: str, base: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -32,35 +32,16 @@ def run(name: str, base: Path, *command: str) -> subprocess.CompletedProcess[str
     return done
 
 
-def test_a_build_gets_the_credentials_of_the_index_and_the_certificates(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with image.secrets():
-        pass  # Poetry is installed from the true index.
-    for name in ("POETRY_PYPI_MIRROR_URL", "REQUESTS_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-    login = ":".join(("ann%40team", "%2F%20x"))
-    index = f"https://{login}@index.example/simple"
-    bundle = tmp_path / "bundle.pem"
-    monkeypatch.setenv("PIP_INDEX_URL", index)
-    monkeypatch.setenv("PIP_CERT", str(bundle))
-    with image.secrets() as (_, pip, *certificates):
-        assert certificates == ["--secret", f"id=ca,src={bundle}"]
-        settings = configparser.RawConfigParser()
-        settings.read(pip.removeprefix("id=pip,src="), encoding="utf-8")
-    assert dict(settings["global"]) == {"index-url": index, "cert": "/run/secrets/ca"}
-
-
 def test_jobs_make_a_model_of_source_tables(
     images: Callable[[str], str],
     training: Callable[..., None],
-    config: Configuration,
+    config: Any,
     folder: Path,
     tmp_path: Path,
 ) -> None:
     work = tmp_path / "process" / "processing"
     (tmp_path / "process" / "config").mkdir(parents=True)
-    shutil.copytree(paths().root / config.source, work / "source")
+    shutil.copytree(ROOT / config.source, work / "source")
     done = run(images("train"), tmp_path / "process", "process")
     assert done.returncode == 0, done.stderr
     windows = {name: read(work / "data" / "processed" / name) for name in WINDOWS}
@@ -68,11 +49,11 @@ def test_jobs_make_a_model_of_source_tables(
     training(tmp_path / "train", windows)
     done = run(images("train"), tmp_path / "train")
     assert done.returncode == 0, done.stderr
-    trained = Predictor(tmp_path / "train" / "model")
+    trained = Predictor(PROJECT, tmp_path / "train" / "model")
     scores = trained.score(windows["test"])
-    assert np.allclose(scores, Predictor(folder).score(windows["test"]), atol=1e-4)
-    lock = (paths().root / "poetry.lock").read_bytes()
-    commit, _, _ = image.commit().partition("-")  # where it is dirty, it says so
+    assert np.allclose(scores, Predictor(PROJECT, folder).score(windows["test"]), atol=1e-4)
+    lock = (ROOT / "poetry.lock").read_bytes()
+    commit, _, _ = recipe.commit(ROOT).partition("-")  # where it is dirty, it says so
     assert (trained.metadata["git_commit"] or "") == commit
     assert trained.metadata["lock_sha256"] == hashlib.sha256(lock).hexdigest()
 
@@ -125,7 +106,7 @@ def test_a_missing_or_broken_model_ends_the_server_with_the_reason(
     (base / "model" / "model.onnx").write_bytes(b"cut off")
     done = run(images("serve"), base, "serve")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: /opt/ml/model/model.onnx: not the model that")
+    assert done.stderr.startswith("error: /opt/ml/model/model.onnx: does not match")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -137,17 +118,17 @@ def test_the_server_is_nobody(images: Callable[[str], str], tmp_path: Path) -> N
 
 def distributions(name: str, base: Path) -> set[str]:
     """List the packages that an image holds."""
-    wanted = "import importlib.metadata as m; print(*(found.name for found in m.distributions()))"
+    wanted = "import importlib.metadata as m; print(*(each.name for each in m.distributions()))"
     return {*run(name, base, "python3", "-c", wanted).stdout.lower().split()}
 
 
 def test_the_server_holds_no_training_library(images: Callable[[str], str], tmp_path: Path) -> None:
-    found = distributions(images("serve"), tmp_path)
-    assert {"onnxruntime", "polars", "starlette", image.project()} <= found
-    assert not found & {"scikit-learn", "mlflow-skinny", "pandas", "boto3"}
+    packages = distributions(images("serve"), tmp_path)
+    assert {"onnxruntime", "polars", "starlette", recipe.project(ROOT)} <= packages
+    assert not packages & {"scikit-learn", "mlflow-skinny", "pandas", "boto3"}
 
 
 def test_a_job_holds_no_tool_of_development(images: Callable[[str], str], tmp_path: Path) -> None:
-    found = distributions(images("train"), tmp_path)
-    assert {"scikit-learn", image.project()} <= found
-    assert not found & {"pytest", "ruff", "dvc", "boto3"}
+    packages = distributions(images("train"), tmp_path)
+    assert {"scikit-learn", recipe.project(ROOT)} <= packages
+    assert not packages & {"pytest", "ruff", "dvc", "boto3"}

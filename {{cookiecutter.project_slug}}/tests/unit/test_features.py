@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from ml_ready import contract
 
-from {{ cookiecutter.package_name }} import contract
 from {{ cookiecutter.package_name }}.preprocessing.features import (
     AIRLINES,
     CATEGORICAL,

@@ -1,22 +1,24 @@
-"""Process: what `ingest` and `preprocess` do, in one job, which several hosts can share."""
+"""Process: source tables → checked records → features and target of each window."""
 
 from collections.abc import Sequence
 
-from . import ingest, preprocess
-from .environment import Paths, run
+from ml_ready.jobs import ingest, preprocess
+from ml_ready.jobs.folders import Paths
+from ml_ready.jobs.run import run
+
+from ..project import PROJECT
+
+STAGES = {"ingest": ingest.main, "preprocess": preprocess.main}
 
 
-def main(where: Paths, overrides: Sequence[str]) -> None:
-    """Source tables → checked records → features and target of each window.
-
-    Raises
-    ------
-    ConfigError, ContractError
-        As `ingest` and `preprocess` do.
-    """
-    ingest.main(where, overrides)
-    preprocess.main(where, overrides)
+def main(where: Paths, arguments: Sequence[str]) -> None:
+    """Run both stages, which several hosts can share, or the one that `arguments` begin with."""
+    chosen, overrides = list(STAGES), arguments
+    if arguments and arguments[0] in STAGES:
+        chosen, overrides = [arguments[0]], arguments[1:]
+    for stage in chosen:
+        STAGES[stage](PROJECT, where, overrides)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, PROJECT.root)

@@ -1,1 +1,1 @@
-"""From source tables to features: join, check, compute, split in time."""
+"""From records to features and target."""

@@ -1,1 +1,1 @@
-"""From features to a model: fit, export, evaluate, report, track."""
+"""The model."""

@@ -1,6 +1,6 @@
 """The data contract: what is measured of the cell nuclei of a breast mass."""
 
-from .contract import Column
+from ml_ready.contract import Column
 
 TARGET = "malignant"
 

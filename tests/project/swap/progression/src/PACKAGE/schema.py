@@ -1,6 +1,6 @@
 """The data contract: what is measured of a patient at a visit."""
 
-from .contract import Column
+from ml_ready.contract import Column
 
 TARGET = "progression"
 

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import polars as pl
+from ml_ready.config import Section
+from ml_ready.training.checkpoints import NONE, Checkpoints
 from pydantic import Field
 
-from ..config import Section
 from ..preprocessing.features import NUMERIC
 from ..schema import TARGET
-from .checkpoints import NONE, Checkpoints
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

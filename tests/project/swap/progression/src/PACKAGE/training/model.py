@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import polars as pl
+from ml_ready.config import Section
+from ml_ready.tasks.regression import MEAN
+from ml_ready.training.checkpoints import NONE, Checkpoints
 from pydantic import Field
 
-from ..config import Section
-from ..prediction import MEAN
 from ..preprocessing.features import CATEGORICAL, NUMERIC
 from ..schema import TARGET
-from .checkpoints import NONE, Checkpoints
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

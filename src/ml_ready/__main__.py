@@ -1,0 +1,5 @@
+"""`python -m ml_ready`: the command `ml-ready`."""
+
+from .cli import main
+
+main()

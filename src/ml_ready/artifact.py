@@ -1,0 +1,215 @@
+"""Files that outlive a run: their names, their format number, and how they are written and read.
+
+Nothing else knows these names. A file says which version of ml-ready wrote it; a file without a
+format number is from 0.1.0.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import MismatchError, ModelError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from .contract import Tally
+
+FORMAT = 1
+# Names of the windows, in their order in time.
+WINDOWS = ("train", "validation", "test")
+MODEL_FILE = "model.onnx"
+METADATA_FILE = "metadata.json"
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "index.html"
+COUNTS_FILE = "contract.json"
+QUARANTINE_FILE = "quarantine.parquet"
+QUARANTINE_FOLDER = "quarantine"  # of many files, which Spark writes
+RECORDS_FILE = "records.parquet"
+RETRAIN = "Train it: poe pipeline"
+
+
+def write_model(folder: Path, model: bytes, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Write an exported model and what is known of it.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Gets `model.onnx` and `metadata.json`.
+    model : bytes
+        In ONNX.
+    metadata : mapping
+        Among it `contract_version` and `outputs`.
+
+    Returns
+    -------
+    dict
+        The metadata as they were written: with the format, and with format, file and checksum of
+        the model.
+    """
+    described = {"format": "onnx", "file": MODEL_FILE, "crc32": zlib.crc32(model)}
+    written = {**_signature(), "model": described, **metadata}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILE).write_bytes(model)
+    (folder / METADATA_FILE).write_text(json.dumps(written, indent=2), encoding="utf-8")
+    return written
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Read what is known of a model.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+
+    Returns
+    -------
+    dict
+        In the present format, whichever version wrote it.
+
+    Raises
+    ------
+    ModelError
+        When the file cannot be read, or a version with another format wrote it.
+    MismatchError
+        When it lacks a key that every model has.
+    """
+    path = folder / METADATA_FILE
+    try:
+        metadata = _present(json.loads(path.read_text(encoding="utf-8")), path)
+        metadata["contract_version"], dict(metadata["outputs"])
+        described = dict(metadata["model"])
+        described["format"], described["file"], int(described["crc32"])
+    except KeyError as error:
+        raise MismatchError(f"{path}: it has no {one_line(error)}.", RETRAIN) from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: not readable ({one_line(error)}).", RETRAIN) from error
+    return metadata
+
+
+def read_model(folder: Path, metadata: Mapping[str, Any]) -> bytes:
+    """Read the exported model that metadata describe.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    metadata : mapping
+        As `read_metadata` returns it.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    ModelError
+        When the model cannot be read, has another checksum, or has a format other than ONNX.
+    """
+    described = metadata["model"]
+    path = folder / Path(described["file"]).name
+    if described["format"] != "onnx":
+        raise ModelError(
+            f"{path}: its format is {described['format']}, expected onnx.",
+            "Update ml-ready, or train it again: poe pipeline",
+        )
+    try:
+        model = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: not readable ({one_line(error)}).", RETRAIN) from error
+    if zlib.crc32(model) != described["crc32"]:
+        raise ModelError(
+            f"{path}: does not match {METADATA_FILE}: it is damaged, or from another training.",
+            RETRAIN,
+        )
+    return model
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    """Write the metrics and the verdict on a model.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Gets `metrics.json`.
+    metrics : mapping
+        By window, and the verdict as `gate`.
+    model : mapping
+        `model` of its metadata: whose metrics these are.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**_signature(), **metrics, "model": dict(model)}, indent=2)
+    (folder / METRICS_FILE).write_text(f"{text}\n", encoding="utf-8")
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read metrics and verdict.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+
+    Returns
+    -------
+    dict
+        In the present format, whichever version wrote it.
+
+    Raises
+    ------
+    ModelError
+        When the file cannot be read, or a version with another format wrote it.
+    """
+    path = folder / METRICS_FILE
+    try:
+        return _present(json.loads(path.read_text(encoding="utf-8")), path)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: not readable ({one_line(error)}).", RETRAIN) from error
+
+
+def write_counts(folder: Path, tally: "Tally") -> None:
+    """Write how many records are valid, and how many break each rule."""
+    text = json.dumps({**_signature(), **tally._asdict()}, indent=2)
+    (folder / COUNTS_FILE).write_text(text, encoding="utf-8")
+
+
+def write_quarantine(folder: Path, rows: "pl.DataFrame") -> None:
+    """Write the rows that break the contract, each with its `row` number and `reason`."""
+    signature = {f"ml_ready.{name}": str(value) for name, value in _signature().items()}
+    rows.write_parquet(folder / QUARANTINE_FILE, metadata=signature)
+
+
+def write_records(folder: Path, records: "pl.DataFrame") -> None:
+    """Write the records that hold to the contract."""
+    records.write_parquet(folder / RECORDS_FILE)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error as one line, or its class where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _signature() -> dict[str, Any]:
+    try:
+        written_by = version("ml-ready")
+    except PackageNotFoundError:  # a checkout that is not installed
+        written_by = "unknown"
+    return {"format": FORMAT, "written_by": f"ml-ready {written_by}"}
+
+
+def _present(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Turn a file of 0.1.0 into the present format, and refuse an unknown one."""
+    number = content.get("format")
+    if number is None:
+        if "model_crc32" in content:
+            checksum = content["model_crc32"]
+            content["model"] = {"format": "onnx", "file": MODEL_FILE, "crc32": checksum}
+        return content
+    if number != FORMAT:
+        raise ModelError(
+            f"{path}: its format is {number}, written by {content.get('written_by')}; this version "
+            f"reads format {FORMAT}.",
+            "Update ml-ready: ml-ready upgrade",
+        )
+    return content

@@ -1,0 +1,1 @@
+"""What runs outside the images: it builds them, registers models, and serves them on AWS."""

@@ -1,0 +1,183 @@
+"""Checks: questions with a verdict, and the confidence intervals that verdicts rest on."""
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from .errors import GateError
+
+DATA_SCIENCE = "data science"
+_RELATIONS = {"≥": operator.ge, "≤": operator.le, ">": operator.gt}
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    TOO_FEW_ROWS = "too few rows"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A question about a model, its data or its repository, and the answer.
+
+    Parameters
+    ----------
+    id : str
+        Short and stable, such as `roc_auc`: reports and thresholds name the check by it.
+    question : str
+        What the check asks.
+    owner : str
+        The team that acts when the check fails.
+    threshold : str
+        What is required, such as `≥ 0.65`.
+    verdict : Verdict
+    evidence : mapping of str to object
+        The numbers behind the verdict, such as `window` and `value`.
+    """
+
+    id: str
+    question: str
+    owner: str
+    threshold: str
+    verdict: Verdict
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the verdict is `passed`: a check that was not run has not passed."""
+        return self.verdict is Verdict.PASSED
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def percentiles(draws: Sequence[float] | np.ndarray, confidence: float) -> Interval:
+    """Turn a value and its bootstrap draws into an interval.
+
+    Parameters
+    ----------
+    draws : sequence of float
+        The value itself, then the value on each resampled set of rows.
+    confidence : float
+        Share of the draws that the interval holds, 0 to 1.
+
+    Returns
+    -------
+    Interval
+
+    References
+    ----------
+    Efron, Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13.
+    """
+    value, *others = draws
+    low, high = np.nanquantile(others, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(value), float(low), float(high))
+
+
+def compare(
+    id: str,
+    question: str,
+    value: float,
+    relation: str,
+    bound: float,
+    *,
+    window: str,
+    owner: str = DATA_SCIENCE,
+) -> Check:
+    """Compare a value with its bound; NaN fails.
+
+    Parameters
+    ----------
+    id, question, owner : str
+        As for `Check`.
+    value : float
+    relation : str
+        `≥`, `≤` or `>`.
+    bound : float
+    window : str
+        The window on which the value was measured.
+
+    Returns
+    -------
+    Check
+        With `window` and `value` as evidence.
+    """
+    verdict = Verdict.PASSED if _RELATIONS[relation](value, bound) else Verdict.FAILED
+    evidence = {"window": window, "value": value}
+    return Check(id, question, owner, f"{relation} {bound}", verdict, evidence)
+
+
+def compare_gains(
+    window: str, gains: Mapping[str, Interval], score: str, minimum: float
+) -> list[Check]:
+    """Compare the lower end of each gain over a simpler model with the least gain required.
+
+    Parameters
+    ----------
+    window : str
+    gains : mapping of str to Interval
+        By the name of the simpler model.
+    score : str
+        What the models are compared by, such as `roc_auc`.
+    minimum : float
+        The lower end has to be above it.
+
+    Returns
+    -------
+    list of Check
+    """
+    return [
+        compare(
+            f"{score} gain over {name}, lower end",
+            f"Does the model beat {name.replace('_', ' ')}?",
+            gain.low,
+            ">",
+            minimum,
+            window=window,
+        )
+        for name, gain in gains.items()
+    ]
+
+
+def failures(checks: Sequence[Check]) -> list[str]:
+    """Describe each failed check: what was measured, and what is required."""
+    return [
+        f"{check.id} on {check.evidence['window']} is {check.evidence['value']:.4f}, "
+        f"required {check.threshold}"
+        for check in checks
+        if not check.passed
+    ]
+
+
+def require_passed(checks: Sequence[Check]) -> None:
+    """Stop a model that failed a check.
+
+    Parameters
+    ----------
+    checks : sequence of Check
+
+    Raises
+    ------
+    GateError
+        Naming each failed check with its value and bound.
+    """
+    failed = failures(checks)
+    if failed:
+        raise GateError(
+            f"The model is not good enough: {'; '.join(failed)}.",
+            "See reports/index.html, then improve the model or, with a reason, its thresholds in "
+            "conf/config.yaml.",
+        )

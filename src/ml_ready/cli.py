@@ -1,0 +1,132 @@
+"""The command `ml-ready`: each of its commands is imported when it is called."""
+
+import importlib
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import runner
+from .errors import ProjectError
+
+if TYPE_CHECKING:
+    from .project import Project
+
+SETTINGS = "pyproject.toml"
+
+
+class Command(NamedTuple):
+    """Where a command is, what it needs, and what it does."""
+
+    module: str
+    extra: str
+    help: str
+
+
+# Commands of a project: `main(project, where, arguments)`.
+OF_PROJECT = {
+    "configure": Command("jobs.configure", "train", "write params.yaml from conf/"),
+    "predict": Command("jobs.predict", "train", "score a file of records"),
+}
+# Commands that know a project by its folder: `main(arguments)`.
+OF_FOLDER = {
+    "image": Command("aws.images", "aws", "build the images of container/Dockerfile"),
+    "pipeline": Command("aws.pipeline", "aws", "deploy and run the pipeline on SageMaker"),
+    "registry": Command("aws.registry", "aws", "list, register, approve and reject versions"),
+    "endpoint": Command("aws.endpoint", "aws", "deploy versions, roll back, show the state"),
+    "experiment": Command("aws.experiment", "aws", "compare two variants"),
+    "load": Command("aws.load", "aws", "put load on a running server"),
+    "sagemaker-local": Command("aws.local", "aws", "run jobs and pipeline in local containers"),
+}
+COMMANDS = OF_PROJECT | OF_FOLDER
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the command line names.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Instead of those of this process.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = given[0] if given else "--help"
+    if name in ("-h", "--help"):
+        sys.stdout.write(_usage())
+    elif name == "--version":
+        sys.stdout.write(f"ml-ready {version('ml-ready')}\n")
+    else:
+        runner.run(lambda: _run(name, given[1:]))
+
+
+def load_project(folder: Path) -> "Project":
+    """Import the project of a repository.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The repository, or a folder in it.
+
+    Returns
+    -------
+    Project
+        What `project` of `[tool.ml-ready]` in `pyproject.toml` names, such as
+        `flight_delays.project:PROJECT`.
+
+    Raises
+    ------
+    ProjectError
+        When no `pyproject.toml` at or above the folder names a project.
+    """
+    from .project import Project
+
+    for each in (folder, *folder.parents):
+        if (each / SETTINGS).is_file():
+            settings = tomllib.loads((each / SETTINGS).read_text(encoding="utf-8"))
+            named = settings.get("tool", {}).get("ml-ready", {}).get("project", "")
+            module, _, attribute = str(named).partition(":")
+            if not (module and attribute):
+                break
+            project = getattr(importlib.import_module(module), attribute, None)
+            if isinstance(project, Project):
+                return project
+            raise ProjectError(
+                f"{each / SETTINGS}: tool.ml-ready.project is {named}, expected the name of a "
+                "Project, such as flight_delays.project:PROJECT."
+            )
+    raise ProjectError(
+        f"{folder}: no {SETTINGS} here names a project in [tool.ml-ready].",
+        "Run the command in a project.",
+    )
+
+
+def _run(name: str, arguments: list[str]) -> None:
+    if name not in COMMANDS:
+        raise ProjectError(f"{name}: no such command; there are {', '.join(COMMANDS)}")
+    command = COMMANDS[name]
+    try:
+        module = importlib.import_module(f".{command.module}", __package__)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith(str(__package__)):
+            raise
+        raise ProjectError(
+            f"ml-ready {name} needs {error.name.partition('.')[0]}: install "
+            f"ml-ready[{command.extra}]"
+        ) from error
+    if name in OF_PROJECT:
+        from .jobs.run import run
+
+        project = load_project(Path.cwd())
+        work: Callable[..., None] = module.main
+        sys.argv = [f"ml-ready {name}", *arguments]
+        run(lambda where, given: work(project, where, given), project.root)
+    else:
+        module.main(arguments)
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {each.help}" for name, each in COMMANDS.items()]
+    return "\n".join(["usage: ml-ready COMMAND …, or ml-ready COMMAND --help", "", *lines, ""])

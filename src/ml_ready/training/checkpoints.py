@@ -1,0 +1,90 @@
+"""Checkpoints: saved states of a training, which the next run continues."""
+
+import logging
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+SHARES = 20
+
+
+class Checkpoints:
+    """The states of one training, in a folder that outlives an interruption.
+
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        Without one, nothing is kept.
+    identity : str
+        What the result depends on: the state of another training is never taken up.
+    """
+
+    def __init__(self, folder: Path | None = None, identity: str = "") -> None:
+        self._folder = folder
+        self._identity = identity
+
+    def due(self, done: int, most: int) -> Iterator[int]:
+        """Yield after how many rounds of `most` to save, and `most`; `done` are behind.
+
+        Parameters
+        ----------
+        done, most : int
+
+        Yields
+        ------
+        int
+        """
+        step = max(1, most // SHARES) if self._folder else most
+        yield from range(done + step - done % step, most, step)
+        if done < most:
+            yield most
+
+    def save(self, name: str, state: Any) -> None:
+        """Keep a state, in place of the one before; an interruption leaves one or the other.
+
+        Parameters
+        ----------
+        name : str
+            Which of several models it is the state of.
+        state : object
+            It has to be picklable.
+        """
+        if self._folder is None:
+            return
+        path = self._path(self._folder, name)
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_bytes(pickle.dumps(state))
+        part.replace(path)
+
+    def load(self, name: str) -> Any:
+        """Return the state that was kept, or None.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        object or None
+        """
+        path = self._folder and self._path(self._folder, name)
+        if not path or not path.is_file():
+            return None
+        try:
+            # Jobs alone write there (docs/iam/job.json), and they run this code anyway.
+            state = pickle.loads(path.read_bytes())  # noqa: S301
+        except Exception as error:  # a damaged pickle raises almost anything
+            log.warning("%s: not readable (%s), training starts again", path, type(error).__name__)
+            return None
+        log.info("Going on from %s", path)
+        return state
+
+    def _path(self, folder: Path, name: str) -> Path:
+        return folder / f"{name}-{self._identity[:16]}.checkpoint"
+
+
+NONE = Checkpoints()

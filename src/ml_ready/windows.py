@@ -1,0 +1,164 @@
+"""Windows: train on earlier rows, validate and test on later ones."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import narwhals as nw
+import polars as pl
+from narwhals.typing import IntoLazyFrameT
+
+from .artifact import WINDOWS
+from .errors import ContractError
+
+if TYPE_CHECKING:
+    from .config import Split
+
+
+# From a lazy frame and `data.split` of the configuration, a lazy frame per window.
+Windows = Callable[[Any, "Split"], dict[str, Any]]
+
+
+class Extent(NamedTuple):
+    """How many rows there are, and between which values, which are not missing, a column lies."""
+
+    rows: int
+    low: Any
+    high: Any
+
+
+def split(
+    frame: pl.DataFrame, boundaries: "Split", divide: "Windows | None" = None
+) -> dict[str, pl.DataFrame]:
+    """Cut a table into training, validation and test window.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame of shape (rows, columns)
+    boundaries : Split
+        The column and the first value that no longer belongs to the window.
+    divide : callable, optional
+        Cuts in place of `cut`.
+
+    Returns
+    -------
+    dict of str to polars.DataFrame
+        By the name of the window, sorted by the column.
+
+    Raises
+    ------
+    ContractError
+        When the column is missing or has missing values, does not compare with the boundaries, or
+        a window is empty.
+    """
+    require_comparable(frame.schema, boundaries)
+    frame = frame.sort(boundaries.column, maintain_order=True)
+    windows = {
+        name: part.collect() for name, part in (divide or cut)(frame.lazy(), boundaries).items()
+    }
+    rows = {name: window.height for name, window in windows.items()}
+    require_filled(rows, extent(frame, boundaries.column), boundaries)
+    return windows
+
+
+def cut(frame: IntoLazyFrameT, boundaries: "Split") -> dict[str, IntoLazyFrameT]:
+    """Cut a lazy frame of any engine; a row without a value is in no window.
+
+    Parameters
+    ----------
+    frame : lazy frame with the column
+    boundaries : Split
+
+    Returns
+    -------
+    dict of str to lazy frame
+        By the name of the window.
+    """
+    whole, column = nw.from_native(frame), nw.col(boundaries.column)
+    start, end = boundaries.train_until, boundaries.validation_until
+    parts = (column < start, (column >= start) & (column < end), column >= end)
+    return {name: whole.filter(part).to_native() for name, part in zip(WINDOWS, parts, strict=True)}
+
+
+def extent(frame: pl.DataFrame, column: str) -> Extent:
+    """Measure the extent of a column."""
+    return Extent(frame.height, frame[column].min(), frame[column].max())
+
+
+def require_comparable(schema: pl.Schema, boundaries: "Split") -> None:
+    """Stop when the column of the windows is missing, or does not compare with the boundaries.
+
+    Parameters
+    ----------
+    schema : polars.Schema
+    boundaries : Split
+
+    Raises
+    ------
+    ContractError
+    """
+    if boundaries.column not in schema:
+        raise ContractError(
+            f"data.split.column={boundaries.column}: no such column; there are {', '.join(schema)}"
+        )
+    start: Any = boundaries.train_until
+    try:
+        pl.DataFrame(schema=schema).filter(pl.col(boundaries.column) < start)
+    except pl.exceptions.PolarsError as error:
+        raise ContractError(
+            f"data.split: {boundaries.column} has type {schema[boundaries.column]}, which "
+            f"does not compare with {start}. Give boundaries of the column's type."
+        ) from error
+
+
+def require_filled(rows: Mapping[str, int], whole: Extent, boundaries: "Split") -> None:
+    """Stop when a window is empty, or a row is in none.
+
+    Parameters
+    ----------
+    rows : mapping of str to int
+        Of each window.
+    whole : Extent
+        Of the column, over all rows.
+    boundaries : Split
+
+    Raises
+    ------
+    ContractError
+    """
+    unplaced = whole.rows - sum(rows.values())
+    if unplaced or not whole.rows:
+        raise ContractError(
+            f"data.split.column={boundaries.column}: missing in {unplaced} of {whole.rows} rows "
+            "whose outcome is known, expected at least one row and none without it. Mend the "
+            "source, or split by another column."
+        )
+    for name, count in rows.items():
+        if not count:
+            raise ContractError(
+                f"data.split: the {name} window is empty; {boundaries.column} runs from "
+                f"{whole.low} to {whole.high}, boundaries are {boundaries.train_until} and "
+                f"{boundaries.validation_until}. Move them."
+            )
+
+
+def require_variety(outcomes: Mapping[str, Extent], target: str) -> None:
+    """Stop when a window holds only one outcome, so that nothing can be learnt or measured.
+
+    Parameters
+    ----------
+    outcomes : mapping of str to Extent
+        Of the target, in each window.
+    target : str
+        The column of outcomes.
+
+    Raises
+    ------
+    ContractError
+        Naming the window and the outcome.
+    """
+    for name, (rows, low, high) in outcomes.items():
+        if low == high:
+            raise ContractError(
+                f"The {name} window holds only {target}={low} in {rows} rows, "
+                "expected several outcomes. Move data.split, or check the target in features.py."
+            )

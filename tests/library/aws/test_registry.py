@@ -1,0 +1,122 @@
+"""The registry, against AWS as moto plays it."""
+
+import json
+import zlib
+
+import pytest
+from account import (
+    BUCKET,
+    IMAGE,
+    MODEL,
+    TYPED,
+    Results,
+    asked,
+    in_production,
+    judged,
+    moto,
+    register,
+)
+from deployable import write_project
+from ml_ready import artifact
+from ml_ready.aws import registry
+from ml_ready.aws.client import Aws
+from ml_ready.aws.endpoint import Endpoint
+from ml_ready.aws.registry import Registry
+from ml_ready.errors import ModelError, ProjectError
+
+
+def test_a_version_is_registered_once_and_waits_for_approval(
+    aws: Aws, results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = Registry(aws).register(IMAGE, *results)
+    assert Registry(aws).register(IMAGE, *results) == first
+    (version,) = Registry(aws).versions()
+    assert version.status == "PendingManualApproval"
+    assert "It is version 1 already" in capsys.readouterr().out
+    described = aws.read("sagemaker", "describe_model_package", ModelPackageName=first)
+    assert described["CustomerMetadataProperties"]["git_commit"] == "abc"
+    with pytest.raises(
+        ProjectError, match="in eu-central-1: wanted an approved version, there is 1 Pending"
+    ):
+        Endpoint(aws).deploy()
+    Registry(aws).judge(1, "Approved", "good")
+    Registry(aws).judge(1, "Approved", "good")
+    assert "Version 1 is Approved already" in capsys.readouterr().out
+    Registry(aws).judge(1, "Rejected", "bad")
+    with pytest.raises(ProjectError, match="wanted version 1, approved, there is 1 Rejected"):
+        Endpoint(aws).deploy({1: 1})
+
+
+def test_what_cannot_be_registered_is_named(aws: Aws, results: Results) -> None:
+    for name in ("model:latest", "model@sha256:1"):
+        with pytest.raises(ProjectError, match=f"{name}: expected an image by digest"):
+            Registry(aws).register(name, *results)
+    judged(results[1], good=False)
+    with pytest.raises(ProjectError, match=r"the gate stopped this model: test: 0.5 < 0.6"):
+        Registry(aws).register(IMAGE, *results)
+    judged(results[1], good=True)
+    model = (results[0] / "model.onnx").read_bytes()
+    (results[0] / "model.onnx").write_bytes(model + b" ")
+    with pytest.raises(ProjectError, match=r"it is of another model than .*: poe pipeline"):
+        Registry(aws).register(IMAGE, *results)
+    (results[0] / "model.onnx").write_bytes(model)
+    for name in ("index.html", "metrics.json"):
+        (results[1] / name).unlink()
+        with pytest.raises(ProjectError, match=f"{name}: no such file"):
+            Registry(aws).register(IMAGE, *results)
+    assert Registry(aws).versions() == []
+
+
+def test_a_model_is_packed_to_the_same_bytes(results: Results) -> None:
+    assert registry.pack(results[0]) == registry.pack(results[0])
+
+
+def test_a_damaged_model_in_production_is_put_there_again(aws: Aws, results: Results) -> None:
+    register(aws, results)
+    for _ in range(2):
+        Registry(aws).promote(1)
+    (copied,) = asked("copy_object")
+    place = {"Bucket": BUCKET, "Key": copied["Key"]}
+    moto("s3").put_object(**place, Body=b"cut off", Metadata=copied["Metadata"])
+    registry.main(["promote", "1", *TYPED])
+    assert in_production(aws) == 1
+
+
+def test_a_version_is_registered_and_approved_by_command(
+    aws: Aws,
+    results: Results,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_project(results[0].parent)
+    monkeypatch.chdir(results[0].parent)
+    registry.main(["register", IMAGE, *TYPED])
+    registry.main(["approve", "1", "--note", "good", *TYPED])
+    (approved,) = asked("update_model_package")
+    assert approved["ApprovalDescription"] == "good"
+    capsys.readouterr()
+    registry.main(["list", *TYPED])
+    number, state, *_, folder = capsys.readouterr().out.split()
+    assert (number, state) == ("1", "Approved")
+    uploaded = {f"s3://{BUCKET}/{parameters['Key']}" for parameters in asked("put_object")}
+    assert {f"{folder}/index.html", f"{folder}/metrics.json"} <= uploaded
+    registry.main(["promote", "1", *TYPED])
+    assert in_production(aws) == 1
+
+
+def test_a_report_of_version_0_1_0_is_read(aws: Aws, results: Results) -> None:
+    metrics = {"gate": {"good": True, "failed": ""}, "model_crc32": zlib.crc32(MODEL)}
+    (results[1] / artifact.METRICS_FILE).write_text(json.dumps(metrics), encoding="utf-8")
+    Registry(aws).register(IMAGE, *results)
+    assert [each.number for each in Registry(aws).versions()] == [1]
+
+
+def test_a_model_that_its_metadata_do_not_describe_is_not_registered(
+    aws: Aws, results: Results
+) -> None:
+    (results[0] / artifact.MODEL_FILE).write_bytes(b"another")
+    model = {"format": "onnx", "file": artifact.MODEL_FILE, "crc32": zlib.crc32(b"another")}
+    artifact.write_metrics(results[1], {"gate": {"good": True, "failed": ""}}, model)
+    with pytest.raises(ModelError, match=r"does not match metadata\.json"):
+        Registry(aws).register(IMAGE, *results)
+    assert Registry(aws).versions() == []

@@ -1,0 +1,62 @@
+"""The command `ml-ready`: what it lists, and what it says where something is missing."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import synthetic
+from ml_ready import cli
+from ml_ready.errors import ProjectError
+
+SETTINGS = '[tool.ml-ready]\nproject = "{}"\n'
+
+
+def test_alone_it_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main([])
+    listed = capsys.readouterr().out
+    assert listed.startswith("usage: ml-ready COMMAND")
+    assert all(f"\n  {name} " in listed for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", cli.OF_FOLDER)
+def test_each_command_says_how_it_is_used(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([name, "--help"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: ")
+
+
+def test_an_unknown_command_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(SystemExit, match="^error: endpiont: no such command; there are configure"):
+        cli.main(["endpiont"])
+
+
+def test_a_command_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("ml_ready.aws")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(SystemExit, match=r"endpoint needs boto3: install ml-ready\[aws\]$"):
+        cli.main(["endpoint", "status"])
+
+
+def test_a_project_is_the_one_that_its_settings_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "pyproject.toml").write_text(SETTINGS.format("own_project:PROJECT"))
+    (tmp_path / "own_project.py").write_text(
+        f"from pathlib import Path\nimport synthetic\n"
+        f"PROJECT = synthetic.make(Path({str(tmp_path / 'made')!r}))\nTARGET = 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert cli.load_project(tmp_path / "deeper").target == synthetic.TARGET
+    (tmp_path / "pyproject.toml").write_text(SETTINGS.format("own_project:TARGET"))
+    with pytest.raises(ProjectError, match="is own_project:TARGET, expected the name of a Project"):
+        cli.load_project(tmp_path)
+
+
+@pytest.mark.parametrize("settings", ["", SETTINGS.format("nothing")])
+def test_a_folder_without_a_project_is_named(tmp_path: Path, settings: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(settings)
+    with pytest.raises(ProjectError, match=r"no pyproject\.toml here names a project"):
+        cli.load_project(tmp_path)

@@ -1,1 +1,0 @@
-"""What runs outside of the container: it builds images, and asks AWS for things."""
