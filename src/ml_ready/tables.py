@@ -1,4 +1,4 @@
-"""Source tables: found, read, and joined into one record per row."""
+"""Source tables: their files, how they are read and joined into one record per row."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,10 +40,10 @@ def files(path: Path, remedy: str = CHECK) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ContractError(f"{path}: no such file. {remedy}")
-    found = sorted(each for each in path.rglob("*") if each.suffix in SUFFIXES and each.is_file())
-    if not found:
+    paths = sorted(each for each in path.rglob("*") if each.suffix in SUFFIXES and each.is_file())
+    if not paths:
         raise ContractError(f"{path}: no {' or '.join(SUFFIXES)} file in this folder. {remedy}")
-    return found
+    return paths
 
 
 def read(path: Path, remedy: str = CHECK) -> pl.DataFrame:
@@ -237,7 +237,7 @@ def joined_schema(table: pl.Schema, other: pl.Schema, declared: "Join") -> pl.Sc
         if missing:
             raise ContractError(
                 f"{declared.table}: key {', '.join(missing)} is not in {name}, which has "
-                f"{', '.join(side)}. Mend data.joins in conf/."
+                f"{', '.join(side)}. Fix data.joins in conf/."
             )
     both = sorted(set(table) & set(other) - set(declared.keys))
     if both:

@@ -129,7 +129,7 @@ def require_filled(rows: Mapping[str, int], whole: Extent, boundaries: "Split") 
     if unplaced or not whole.rows:
         raise ContractError(
             f"data.split.column={boundaries.column}: missing in {unplaced} of {whole.rows} rows "
-            "whose outcome is known, expected at least one row and none without it. Mend the "
+            "whose outcome is known, expected at least one row and none without it. Fix the "
             "source, or split by another column."
         )
     for name, count in rows.items():

@@ -10,6 +10,8 @@ import pytest
 from ml_ready.contract import (
     Column,
     check,
+    inputs,
+    polars_schema,
     record_type,
     require_tolerated,
     version,
@@ -55,7 +57,7 @@ BROKEN = [
 
 
 def batch(**changes: Any) -> pl.DataFrame:
-    """Two rows; `changes` gives the second row other values."""
+    """Return two rows; the second has the values of `changes`."""
     good = GOOD | {"when": datetime(2013, 7, 4, 17), "outcome": 1}
     return pl.DataFrame([good, good | changes], infer_schema_length=None)
 
@@ -141,26 +143,26 @@ def test_an_optional_field_may_be_left_out() -> None:
 @pytest.mark.parametrize(("field", "value"), BROKEN)
 def test_a_broken_field_is_named_with_its_value_and_rule(field: str, value: Any) -> None:
     record = GOOD | {field: value}
-    (found,) = violations(record, COLUMNS)
-    assert found[:2] == (field, value)
-    assert found.rule.startswith("must be")
+    (violation,) = violations(record, COLUMNS)
+    assert violation[:2] == (field, value)
+    assert violation.rule.startswith("must be")
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(record, record_type(COLUMNS))
 
 
 def test_every_broken_field_of_a_record_is_named() -> None:
-    found = violations({"count": -1, "code": "x"}, COLUMNS)
-    assert [violation.field for violation in found] == ["when", "count", "code", "side", "open"]
+    broken = violations({"count": -1, "code": "x"}, COLUMNS)
+    assert [violation.field for violation in broken] == ["when", "count", "code", "side", "open"]
 
 
 def test_an_outcome_in_a_request_is_refused_as_known_too_late() -> None:
-    (found,) = violations(GOOD | {"outcome": 5}, COLUMNS)
-    assert found == ("outcome", 5, "is not known at prediction time")
+    (violation,) = violations(GOOD | {"outcome": 5}, COLUMNS)
+    assert violation == ("outcome", 5, "is not known at prediction time")
 
 
 def test_a_misspelt_field_is_refused() -> None:
-    (found,) = violations(GOOD | {"shrae": 0.1}, COLUMNS)
-    assert found == ("shrae", 0.1, "is not a field of the contract")
+    (violation,) = violations(GOOD | {"shrae": 0.1}, COLUMNS)
+    assert violation == ("shrae", 0.1, "is not a field of the contract")
 
 
 def test_text_is_read_as_a_number_where_everything_is_text() -> None:
@@ -234,3 +236,9 @@ def test_a_rule_that_cannot_be_computed_passes_nothing(monkeypatch: pytest.Monke
     columns = (*COLUMNS[:3], dataclasses.replace(COLUMNS[3], pattern="(?!AA)[A-Z]{2}"))
     with pytest.raises(ContractError, match="the rule of code cannot be computed"):
         check(batch(), columns)
+
+
+def test_the_schema_has_each_column_with_its_type_in_order() -> None:
+    assert [*polars_schema(COLUMNS)] == [column.name for column in COLUMNS]
+    assert polars_schema(inputs(COLUMNS))["when"] == pl.Datetime("us")
+    assert "outcome" not in polars_schema(inputs(COLUMNS))

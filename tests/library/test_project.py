@@ -1,83 +1,152 @@
-"""The seams of a project: a model that is imported at first use, and a task of its own."""
+"""The seams: a model that is loaded when it is used, and parts that are a project's own."""
 
+import json
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
+import counts
+import polars as pl
 import pytest
 import synthetic
-from ml_ready import artifact
-from ml_ready.checks import Check, Interval, compare
-from ml_ready.errors import ProjectError
-from ml_ready.jobs import configure, evaluate, process, train
+from ml_ready import tables
+from ml_ready.errors import GateError, ParityError, ProjectError
+from ml_ready.jobs import evaluate, ingest, preprocess, train
+from ml_ready.jobs.configure import configuration
 from ml_ready.jobs.folders import Paths
+from ml_ready.project import Project, Task
+from ml_ready.serving.formats import Formats
+from ml_ready.serving.openapi import description
 from ml_ready.serving.predictor import Predictor
-from ml_ready.tasks.regression import Outputs, Regression
+
+MODULE = "model_of_a_test"
+EVALUATION = {
+    "baseline_features": ["hour"],
+    "bootstrap_samples": 100,
+    "confidence": 0.95,
+    "minimum_gain": 0.0,
+    "maximum_deviance": 5.0,
+    "parity_tolerance": 1e-3,
+}
 
 
-def module(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Write a module, and return its name."""
-    (folder / "odd_model.py").write_text(text)
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The file of a model that nothing has imported."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, "odd_model", raising=False)
-    return "odd_model"
+    yield folder / f"{MODULE}.py"
+    sys.modules.pop(MODULE, None)
 
 
-def test_a_model_is_imported_at_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = module(tmp_path, "Hyperparameters = fit = predict = 1\n", monkeypatch)
-    project = synthetic.make(tmp_path / "project", model=name)
-    assert name not in sys.modules
-    assert project.training.fit == 1  # type: ignore[comparison-overlap]
-    assert name in sys.modules
+def test_a_model_is_imported_when_it_is_used_and_once(tmp_path: Path, module: Path) -> None:
+    module.write_text("Hyperparameters = fit = predict = print\n", encoding="utf-8")
+    project = synthetic.make(tmp_path / "project", model=MODULE)
+    assert project.feature_names
+    assert project.contract_version
+    assert MODULE not in sys.modules
+    assert project.training.fit is print
+    assert project.training is sys.modules[MODULE]
 
 
-def test_what_a_model_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = module(tmp_path, "predict = 1\n", monkeypatch)
-    project = synthetic.make(tmp_path / "project", model=name)
-    with pytest.raises(ProjectError, match=r"odd_model\.py: Hyperparameters, fit is missing"):
+def test_a_model_that_lacks_a_part_is_named_with_what_it_lacks(
+    tmp_path: Path, module: Path
+) -> None:
+    module.write_text("def predict(model, frame): ...\n", encoding="utf-8")
+    project = synthetic.make(tmp_path / "project", model=MODULE)
+    expected = rf"{MODULE}\.py: Hyperparameters, fit is missing, expected Hyperparameters, fit\(\)"
+    with pytest.raises(ProjectError, match=expected) as caught:
         _ = project.training
+    assert "\n" not in str(caught.value)
 
 
-class Median(Regression):
-    """A task of a project: one median, which has to be right within a number of hours."""
-
-    score = "Median error"
-    constant = "median"
-
-    def measure(self, target: np.ndarray, scores: np.ndarray, outputs: Outputs) -> dict[str, float]:
-        """Add the median of the absolute errors."""
-        error = float(np.median(np.abs(target - scores[:, 0])))
-        return super().measure(target, scores, outputs) | {"median_error": error}
-
-    def checks(
-        self,
-        window: str,
-        metrics: Mapping[str, float],
-        gains: Mapping[str, Interval],
-        outputs: Outputs,
-        config: Any,
-    ) -> Sequence[Check]:
-        """Ask one question."""
-        error = metrics["median_error"]
-        return [compare("median_error", "Is it near?", error, "≤", 10, window=window)]
+def test_a_model_may_be_an_object(tmp_path: Path) -> None:
+    own = SimpleNamespace(Hyperparameters=dict, fit=print, predict=print)
+    project = synthetic.make(tmp_path / "project", model=own)
+    assert project.training is own
 
 
-def test_a_project_hands_over_a_task_of_its_own(tmp_path: Path) -> None:
-    project = replace(synthetic.make(tmp_path, "quantiles"), task=Median())
-    where = Paths(tmp_path)
-    model = tmp_path / "conf" / "model" / "trees.yaml"
-    model.write_text(model.read_text().replace("- 0.9\n", ""))
-    configure.main(project, where, [])
-    process.main(project, where, [])
-    train.main(project, where, [])
-    evaluate.main(project, where, ["evaluation.bootstrap_samples=100"])
-    metrics = artifact.read_metrics(where.reports)
+def test_what_is_known_at_prediction_time_is_an_input(tmp_path: Path) -> None:
+    project = synthetic.make(tmp_path / "project")
+    names = [column.name for column in project.inputs]
+    assert "hours" not in names
+    assert [*names, "hours"] == [column.name for column in project.columns]
+
+
+def test_records_may_come_from_a_function_of_the_project(tmp_path: Path) -> None:
+    asked = []
+
+    def half(folder: Path, name: str) -> pl.DataFrame:
+        asked.append(name)
+        table = tables.read_named(folder, name)
+        return table.head(400) if name == "parcels.parquet" else table
+
+    project = synthetic.make(tmp_path / "project", source=half)
+    config = configuration(project, Paths(project.root))
+    checked = ingest.records(project, project.root / config.source, config.data)
+    assert sorted(asked) == ["parcels.parquet", "staff.parquet"]
+    assert checked.valid.height == 400
+
+
+@pytest.fixture(scope="session")
+def counting(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a task of its own, whose model is trained."""
+    root = tmp_path_factory.mktemp("counting") / "project"
+    # mypy holds it to the protocol.
+    task: Task = counts.Counts()
+    project = replace(
+        synthetic.make(root, "mean", model="counts", add_target=counts.add_count), task=task
+    )
+    synthetic.write(root / "conf" / "config.yaml", synthetic.CONFIG | {"evaluation": EVALUATION})
+    where = Paths(root)
+    for stage in (ingest, preprocess, train):
+        stage.main(project, where, [])
+    return project
+
+
+def test_a_task_of_a_project_is_exported_measured_compared_and_drawn(counting: Project) -> None:
+    evaluate.main(counting, Paths(counting.root), [])
+    metadata = json.loads((counting.root / "models" / "metadata.json").read_text("utf-8"))
+    assert metadata["outputs"] == {"columns": ["count"]}
+    assert 0 < metadata["parity"] < 1e-3
+    metrics = json.loads((counting.root / "reports" / "metrics.json").read_text("utf-8"))
     assert metrics["gate"]["good"] is True
-    assert 0 < metrics["test"]["median_error"] < 10
-    assert "median" in metrics["test"]["gain"]
-    assert Predictor(project, where.models).outputs.columns == ["q0.5"]
-    page = (where.reports / artifact.REPORT_FILE).read_text(encoding="utf-8")
-    assert "Median error, test" in page
+    assert metrics["test"]["deviance"] < 5
+    assert metrics["test"]["gain"]["mean_count"]["low"] > 0
+    page = (counting.root / "reports" / "index.html").read_text("utf-8")
+    assert re.search("<h3>Counts</h3>", page)
+    assert (counting.root / "reports" / "plots" / "test" / "counts.csv").is_file()
+
+
+def test_a_task_of_a_project_stops_a_model_that_is_not_good_enough(counting: Project) -> None:
+    with pytest.raises(GateError, match=r"deviance on test is .*, required ≤ 0\.01"):
+        evaluate.main(counting, Paths(counting.root), ["evaluation.maximum_deviance=0.01"])
+
+
+def test_a_task_of_a_project_is_held_to_parity(counting: Project) -> None:
+    class Rounded(counts.Counts):
+        """Forgets that it exports a logarithm."""
+
+        def to_onnx(self, model: object, *features: object) -> bytes:
+            exported = super().to_onnx(model, *features)  # type: ignore[arg-type]
+            return exported.replace(b"Exp", b"Abs")
+
+    with pytest.raises(ParityError, match="differs from the trained one"):
+        train.main(replace(counting, task=Rounded()), Paths(counting.root), [])
+
+
+def test_a_task_of_a_project_answers_requests(counting: Project) -> None:
+    predictor = Predictor(counting, counting.root / "models")
+    record: dict[str, Any] = {column.name: None for column in counting.inputs}
+    record |= {"sent_at": synthetic.START, "depot": "west", "code": "AX", "stops": 3}
+    answers = predictor.outputs.predictions(
+        predictor.records([record | {"distance": 900}]).tolist()
+    )
+    assert [*answers[0]] == ["count"]
+    assert 0 < answers[0]["count"] < 12
+    assert b'"count"' in description(Formats(counting))

@@ -1,18 +1,15 @@
-"""Reading tables, joining them, and cutting windows in time."""
+"""Reading tables and joining them."""
 
-from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
-from ml_ready.config import Join, Split
+from ml_ready.config import Join
 from ml_ready.errors import ContractError
-from ml_ready.tables import join, read
-from ml_ready.windows import Extent, extent, require_variety, split
+from ml_ready.tables import join, read, read_named, read_window
 
 RECORDS = pl.DataFrame({"key": ["a", "b", "a"], "value": [1, 2, 3]})
 BY_KEY = Join(table="other.parquet", keys=["key"])
-FRAME = pl.DataFrame({"step": [5, 1, 3, 2, 4, 6]})
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
@@ -67,17 +64,17 @@ def test_a_repeated_key_is_refused() -> None:
 
 
 def test_a_column_of_both_tables_is_refused() -> None:
-    with pytest.raises(ContractError, match="other.parquet: value is in the records already"):
+    with pytest.raises(ContractError, match=r"other\.parquet: value is in the records already"):
         join(RECORDS, [(BY_KEY, pl.DataFrame({"key": ["a"], "value": [1]}))])
 
 
 def test_an_empty_table_is_refused() -> None:
-    with pytest.raises(ContractError, match="other.parquet is empty"):
+    with pytest.raises(ContractError, match=r"other\.parquet is empty"):
         join(RECORDS, [(BY_KEY, pl.DataFrame(schema={"key": pl.String, "extra": pl.Int64}))])
 
 
 def test_a_missing_key_is_refused() -> None:
-    with pytest.raises(ContractError, match="key is not in other.parquet, which has extra"):
+    with pytest.raises(ContractError, match=r"key is not in other\.parquet, which has extra"):
         join(RECORDS, [(BY_KEY, pl.DataFrame({"extra": [1]}))])
 
 
@@ -87,50 +84,32 @@ def test_keys_of_different_types_are_refused() -> None:
     assert "\n" not in str(caught.value)
 
 
-def boundaries(train_until: int, validation_until: int, column: str = "step") -> Split:
-    return Split(column=column, train_until=train_until, validation_until=validation_until)
+def test_a_source_table_is_read_by_its_name(tmp_path: Path) -> None:
+    RECORDS.write_parquet(tmp_path / "records.parquet")
+    assert read_named(tmp_path, "records.parquet").equals(RECORDS)
 
 
-def test_each_row_lands_in_one_window_and_later_rows_in_later_windows() -> None:
-    windows = split(FRAME, boundaries(3, 5))
-    assert {name: window["step"].to_list() for name, window in windows.items()} == {
-        "train": [1, 2],
-        "validation": [3, 4],
-        "test": [5, 6],
-    }
+def test_a_window_is_read_with_its_features_and_its_target(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    RECORDS.with_columns(outcome=pl.lit(1)).write_parquet(path)
+    window = read_window(path, ["value"], ["key"], "outcome", "Make it.")
+    assert window.columns == ["key", "value", "outcome"]
 
 
-def test_dates_split_as_numbers_do() -> None:
-    days = [datetime(2013, 1, day) for day in (1, 2, 3)]
-    limits = Split(column="day", train_until=days[1], validation_until=days[2])
-    windows = split(pl.DataFrame({"day": days}), limits)
-    assert [window.height for window in windows.values()] == [1, 1, 1]
-
-
-@pytest.mark.parametrize("limits", [boundaries(0, 3), boundaries(3, 9), boundaries(10, 20)])
-def test_an_empty_window_is_refused(limits: Split) -> None:
-    with pytest.raises(ContractError, match="window is empty; step runs from 1 to 6"):
-        split(FRAME, limits)
-
-
-@pytest.mark.parametrize("steps", [[1, None, 6], []])
-def test_a_row_without_a_place_in_time_is_refused(steps: list[int | None]) -> None:
-    frame = pl.DataFrame({"step": steps}, schema={"step": pl.Int64})
-    with pytest.raises(ContractError, match="data.split.column=step: missing in [01] of [30] rows"):
-        split(frame, boundaries(3, 5))
-
-
-def test_an_unknown_column_is_refused() -> None:
-    with pytest.raises(ContractError, match="data.split.column=time: no such column"):
-        split(FRAME, boundaries(3, 5, "time"))
-
-
-def test_boundaries_of_another_type_are_refused() -> None:
-    with pytest.raises(ContractError, match="does not compare with 3"):
-        split(FRAME.cast(pl.String), boundaries(3, 5))
-
-
-def test_a_window_with_one_class_is_refused() -> None:
-    outcomes = {"train": Extent(2, 0, 1), "test": extent(pl.DataFrame({"y": [1, 1]}), "y")}
-    with pytest.raises(ContractError, match="The test window holds only y=1 in 2 rows"):
-        require_variety(outcomes, "y")
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        (RECORDS, r"columns missing: outcome\. Make it\."),
+        (RECORDS.with_columns(outcome=pl.lit("1")), "texts in outcome: expected numbers, in parq"),
+        (RECORDS.with_columns(outcome=1, value=pl.lit("1")), "texts in value: expected numbers"),
+        (RECORDS.with_columns(outcome=1).clear(), r"no row, expected at least one\. Make it\."),
+        (RECORDS.with_columns(outcome=pl.lit(None, pl.Int8)), r"3 rows without outcome\. Make it"),
+    ],
+)
+def test_a_window_that_nothing_can_be_trained_on_is_refused(
+    tmp_path: Path, window: pl.DataFrame, message: str
+) -> None:
+    path = tmp_path / "train.parquet"
+    window.write_parquet(path)
+    with pytest.raises(ContractError, match=rf"train\.parquet: {message}"):
+        read_window(path, ["value"], ["key"], "outcome", "Make it.")

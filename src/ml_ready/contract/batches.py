@@ -147,7 +147,7 @@ def require_tolerated(tally: Tally, tolerance: float) -> None:
         broken = "; ".join(f"{rule}: {count} rows" for rule, count in tally.rules.items())
         raise ContractError(
             f"{bad} of {rows} rows ({100 * bad / rows:.4g} %) break the contract, "
-            f"{100 * tolerance:.4g} % are tolerated: {broken}. Mend the source, or change "
+            f"{100 * tolerance:.4g} % are tolerated: {broken}. Fix the source, or change "
             "schema.py or data.tolerance if the rule is wrong."
         )
 
@@ -185,7 +185,7 @@ def _cast(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     except pl.exceptions.InvalidOperationError as error:
         line = str(error).splitlines()[0]
         raise ContractError(
-            f"A column does not fit its type: {line}. Mend the source, or change schema.py."
+            f"A column does not fit its type: {line}. Fix the source, or change schema.py."
         ) from error
 
 

@@ -36,7 +36,7 @@ def violations(
     list of Violation
         Empty for a good record.
     """
-    found = []
+    broken = []
     known = {column.name: column for column in inputs(columns)}
     for name, value in record.items():
         if name not in known:
@@ -44,14 +44,14 @@ def violations(
             reason = (
                 "is not known at prediction time" if later else "is not a field of the contract"
             )
-            found.append(Violation(name, value, reason))
+            broken.append(Violation(name, value, reason))
     for name, column in known.items():
         value = record.get(name)
         try:
             msgspec.convert(value, field_type(column), strict=strict)
         except msgspec.ValidationError:
-            found.append(Violation(name, value, column.rule))
-    return found
+            broken.append(Violation(name, value, column.rule))
+    return broken
 
 
 def record_type(columns: Sequence[Column]) -> type[msgspec.Struct]:

@@ -1,22 +1,21 @@
-"""What a prediction is and how good it is, on numbers small enough to check by hand."""
+"""Binary classification, on numbers small enough to check by hand."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-import synthetic
+from fitted import Fitted
 from ml_ready.checks import Interval, require_passed
 from ml_ready.errors import GateError
-from ml_ready.tasks.binary import BinaryClassification, Outputs, calibration_error
+from ml_ready.tasks.binary import POINTS, BinaryClassification, Outputs, calibration_error
 from sklearn.metrics import roc_auc_score
+from synthetic import NUMERIC, TARGET
 
-TASK = BinaryClassification()
-TARGET = synthetic.TARGET
 LABELS = np.array([0, 0, 1, 1])
 SCORES = np.array([0.1, 0.6, 0.4, 0.9])
 HALF = Outputs(0.5)
+TASK = BinaryClassification()
 EVALUATION = TASK.evaluation()(
     baseline_features=["a"],
     bootstrap_samples=500,
@@ -55,15 +54,15 @@ def test_the_threshold_lies_halfway_between_what_can_be_separated() -> None:
 
 
 def test_metrics_are_those_of_the_textbook() -> None:
-    measured = TASK.measure(LABELS, SCORES, HALF)
-    assert measured["roc_auc"] == 0.75
-    assert (measured["precision"], measured["recall"], measured["f1"]) == (0.5, 0.5, 0.5)
+    metrics = TASK.measure(LABELS, SCORES, HALF)
+    assert metrics["roc_auc"] == 0.75
+    assert (metrics["precision"], metrics["recall"], metrics["f1"]) == (0.5, 0.5, 0.5)
     assert [
-        measured[f"{side}_{kind}"]
+        metrics[f"{side}_{kind}"]
         for side in ("true", "false")
         for kind in ("positives", "negatives")
     ] == [1, 1, 1, 1]
-    assert measured["brier"] == pytest.approx((0.01 + 0.36 + 0.36 + 0.01) / 4)
+    assert metrics["brier"] == pytest.approx((0.01 + 0.36 + 0.36 + 0.01) / 4)
 
 
 def test_nobody_called_positive_is_no_error() -> None:
@@ -88,10 +87,9 @@ def test_the_calibration_error_weighs_each_bin_by_its_rows() -> None:
     )
 
 
-def test_the_class_prior_is_the_share_of_positives(tmp_path: Path) -> None:
-    project = synthetic.make(tmp_path)
+def test_the_class_prior_is_the_share_of_positives(binary: Fitted) -> None:
     frame = pl.DataFrame({TARGET: [0, 1, 1, 0]})
-    (prior,) = TASK.constant_baseline(project, frame, [frame.head(3)], HALF)
+    (prior,) = TASK.constant_baseline(binary.project, frame, [frame.head(3)], HALF)
     assert prior.tolist() == [0.5, 0.5, 0.5]
 
 
@@ -99,14 +97,14 @@ def test_bootstrapped_areas_hold_the_area_and_the_gain() -> None:
     random = np.random.default_rng(0)
     labels = random.integers(2, size=500)
     good, poor = labels + random.normal(size=500), random.normal(size=500)
-    compared = TASK.compare(
+    intervals = TASK.compare(
         labels, {"model": good, "poor": poor, "same": good}, HALF, EVALUATION, seed=1
     )
-    area, gain = compared["poor"]
+    area, gain = intervals["poor"]
     assert area.value == pytest.approx(roc_auc_score(labels, poor))
     assert area.low < area.value < area.high
     assert 0 < gain.low < gain.value < gain.high
-    assert compared["same"][1] == Interval(0, 0, 0)
+    assert intervals["same"][1] == Interval(0, 0, 0)
 
 
 def test_tied_scores_count_half_and_a_draw_of_one_class_counts_nothing() -> None:
@@ -135,6 +133,59 @@ def test_a_model_that_is_not_good_enough_is_stopped(
     changed: dict[str, float], gain: float, message: str
 ) -> None:
     gains = {"class_prior": Interval(gain, gain, gain)}
-    checks = TASK.checks("test", GOOD | changed, gains, HALF, EVALUATION)
+    verdicts = TASK.checks("test", GOOD | changed, gains, HALF, EVALUATION)
     with pytest.raises(GateError, match=message):
-        require_passed(checks)
+        require_passed(verdicts)
+
+
+def test_the_summary_and_the_tile_name_the_metrics() -> None:
+    metrics = {"roc_auc": 0.75, "log_loss": 0.5, "precision": 0.6, "recall": 0.4}
+    assert TASK.summary(metrics) == "ROC-AUC 0.750, log loss 0.500"
+    assert TASK.tile(metrics) == ("Positives found", "40 %", "60 % of the alarms are right")
+
+
+def test_a_linear_model_on_few_features_beats_chance(binary: Fitted) -> None:
+    train, test = binary.windows["train"], binary.windows["test"]
+    few = ["distance"]
+    (scores,) = TASK.linear_baseline(binary.project, train, [test], few, HALF)
+    assert roc_auc_score(test[TARGET], scores) > 0.5
+
+
+def test_baselines_see_only_the_features_that_they_are_given(binary: Fitted) -> None:
+    train, test = binary.windows["train"], binary.windows["test"]
+    few = [NUMERIC[0]]
+    others = [name for name in binary.project.feature_names if name not in few]
+    (full,) = TASK.linear_baseline(binary.project, train, [test], few, HALF)
+    (short,) = TASK.linear_baseline(
+        binary.project, train.drop(others), [test.drop(others)], few, HALF
+    )
+    assert (full == short).all()
+
+
+def test_baselines_scale_numbers(binary: Fitted) -> None:
+    frames = [binary.windows["train"], binary.windows["test"]]
+    stretched = [
+        frame.with_columns((pl.col(NUMERIC[0]) * 1000 + 7).alias(NUMERIC[0])) for frame in frames
+    ]
+    (plain,) = TASK.linear_baseline(binary.project, frames[0], frames[1:], NUMERIC, HALF)
+    (scaled,) = TASK.linear_baseline(binary.project, stretched[0], stretched[1:], NUMERIC, HALF)
+    assert plain == pytest.approx(scaled, abs=1e-3)
+
+
+def test_curves_reach_both_corners(binary: Fitted) -> None:
+    test = binary.windows["test"]
+    scored = {"test": (test[TARGET].to_numpy(), binary.predict(binary.model, test))}
+    roc = TASK.curves(scored, HALF)["roc"]
+    assert roc.row(0)[1:] == (0, 0)
+    assert roc.row(-1)[1:] == (1, 1)
+    assert roc.height <= POINTS
+
+
+def test_a_long_curve_is_thinned() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(2, size=5000)
+    curves = TASK.curves({"test": (labels, random.uniform(size=5000))}, HALF)
+    assert curves["roc"].height <= POINTS
+    assert curves["precision_recall"].height <= POINTS
+    assert curves["confusion"].height == 5000
+    assert curves["distribution"]["share"].sum() == pytest.approx(1)

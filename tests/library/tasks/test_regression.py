@@ -1,21 +1,20 @@
-"""What a prediction is and how good it is, on numbers small enough to check by hand."""
-
-from pathlib import Path
+"""Regression, on numbers small enough to check by hand."""
 
 import numpy as np
 import polars as pl
 import pytest
-import synthetic
+from fitted import Fitted
 from ml_ready.checks import Interval, require_passed
 from ml_ready.errors import GateError
-from ml_ready.tasks.regression import Outputs, Regression, losses, names, point
+from ml_ready.tasks import regression
+from ml_ready.tasks.regression import GROUPS, Outputs, Regression, losses, names, point
 from sklearn.metrics import mean_pinball_loss, r2_score
+from synthetic import NUMERIC, TARGET
 
-TASK = Regression()
-TARGET = synthetic.TARGET
 ACTUAL = np.array([0.0, 10.0, 20.0, 30.0])
 QUANTILES, MEAN = Outputs(["q0.5", "q0.9"]), Outputs(["mean"])
 SCORES = np.column_stack([np.full(4, 12.0), np.full(4, 25.0)])
+TASK = Regression()
 EVALUATION = TASK.evaluation()(
     baseline_features=["a"],
     bootstrap_samples=500,
@@ -81,37 +80,50 @@ def test_the_point_prediction_is_next_to_the_median(columns: list[str], expected
 
 def test_an_error_of_no_median_is_not_judged() -> None:
     tail = Outputs(["q0.9"])
-    measured = TASK.measure(ACTUAL, SCORES[:, 1:], tail)
-    checks = TASK.checks("test", measured, {}, tail, EVALUATION)
-    assert [each.id for each in checks] == ["distance of coverage_q0.9 from 0.9"]
-    assert TASK.tile(measured) == ("Coverage q0.9", "0.75", "95 % interval 0.30 to 0.95")
-    assert TASK.summary(measured) == "loss 2.250, coverage q0.9 0.75"
+    metrics = TASK.measure(ACTUAL, SCORES[:, 1:], tail)
+    verdicts = TASK.checks("test", metrics, {}, tail, EVALUATION)
+    assert [each.id for each in verdicts] == ["distance of coverage_q0.9 from 0.9"]
+    assert TASK.tile(metrics) == ("Coverage q0.9", "0.75", "95 % interval 0.30 to 0.95")
+    assert TASK.summary(metrics) == "loss 2.250, coverage q0.9 0.75"
 
 
 def test_metrics_are_those_of_the_textbook() -> None:
-    measured = TASK.measure(ACTUAL, SCORES, QUANTILES)
-    assert measured["mean_absolute_error"] == (12 + 2 + 8 + 18) / 4
-    assert measured["mean_residual"] == 15 - 12
-    assert (measured["coverage_q0.5"], measured["coverage_q0.9"]) == (0.5, 0.75)
+    metrics = TASK.measure(ACTUAL, SCORES, QUANTILES)
+    assert metrics["mean_absolute_error"] == (12 + 2 + 8 + 18) / 4
+    assert metrics["mean_residual"] == 15 - 12
+    assert (metrics["coverage_q0.5"], metrics["coverage_q0.9"]) == (0.5, 0.75)
     # Wilson's interval of 2 in 4, as Newcombe's tables of 1998 have it.
-    assert measured["coverage_q0.5_low"] == pytest.approx(0.150, abs=5e-4)
-    assert measured["coverage_q0.5_high"] == pytest.approx(0.850, abs=5e-4)
+    assert metrics["coverage_q0.5_low"] == pytest.approx(0.150, abs=5e-4)
+    assert metrics["coverage_q0.5_high"] == pytest.approx(0.850, abs=5e-4)
+
+
+def test_the_summary_and_the_tile_name_the_error_of_a_median() -> None:
+    metrics = TASK.measure(ACTUAL, SCORES, QUANTILES)
+    remark = "actual less predicted: +3.00 on average"
+    assert TASK.tile(metrics) == ("Mean absolute error", "10.00", remark)
+    assert TASK.summary(metrics) == "loss 3.625, mean absolute error 10.00"
+
+
+def test_a_model_gives_a_value_for_each_column() -> None:
+    assert (QUANTILES.width, MEAN.width) == (2, 1)
 
 
 def test_a_mean_has_r2_and_no_coverage() -> None:
-    measured = TASK.measure(ACTUAL, SCORES[:, :1], MEAN)
-    assert measured["r2"] == pytest.approx(r2_score(ACTUAL, SCORES[:, 0]))
-    assert measured["root_mean_squared_error"] == pytest.approx(134**0.5)
-    assert not [name for name in measured if name.startswith("coverage")]
+    metrics = TASK.measure(ACTUAL, SCORES[:, :1], MEAN)
+    assert metrics["r2"] == pytest.approx(r2_score(ACTUAL, SCORES[:, 0]))
+    assert metrics["root_mean_squared_error"] == pytest.approx(134**0.5)
+    assert not [name for name in metrics if name.startswith("coverage")]
 
 
-def test_a_constant_has_the_quantiles_or_the_mean_of_training(tmp_path: Path) -> None:
-    project = synthetic.make(tmp_path)
+def test_a_constant_has_the_quantiles_or_the_mean_of_training(quantiles: Fitted) -> None:
     frame = pl.DataFrame({TARGET: [0.0, 0.0, 10.0, 10.0, 30.0]})
-    assert TASK.constant_baseline(project, frame, [frame.head(1)], Outputs(["q0.5"]))[
+    assert TASK.constant_baseline(quantiles.project, frame, [frame.head(1)], Outputs(["q0.5"]))[
         0
     ].tolist() == [[10]]
-    assert TASK.constant_baseline(project, frame, [frame.head(2)], MEAN)[0].tolist() == [[10], [10]]
+    assert TASK.constant_baseline(quantiles.project, frame, [frame.head(2)], MEAN)[0].tolist() == [
+        [10],
+        [10],
+    ]
 
 
 @pytest.mark.parametrize("outputs", [QUANTILES, MEAN])
@@ -120,14 +132,14 @@ def test_bootstrapped_losses_hold_the_loss_and_the_gain(outputs: Outputs) -> Non
     actual = random.normal(size=500)
     wide = np.tile([0.0, 1.28], (500, 1))[:, : len(outputs.columns)]
     good, poor = wide + 0.5 * actual[:, None], wide + random.normal(size=(500, 1))
-    compared = TASK.compare(
+    intervals = TASK.compare(
         actual, {"model": good, "poor": poor, "same": good}, outputs, EVALUATION, 1
     )
-    loss, gain = compared["poor"]
+    loss, gain = intervals["poor"]
     assert loss.value == pytest.approx(losses(actual, poor, outputs).mean())
     assert loss.low < loss.value < loss.high
     assert 0 < gain.low < gain.value < gain.high < 1
-    assert compared["same"][1] == Interval(0, 0, 0)
+    assert intervals["same"][1] == Interval(0, 0, 0)
 
 
 def test_a_good_model_passes_the_gate() -> None:
@@ -151,6 +163,66 @@ def test_a_model_that_is_not_good_enough_is_stopped(
     changed: dict[str, float], gain: float, message: str
 ) -> None:
     gains = {"constant": Interval(gain, gain, gain)}
-    checks = TASK.checks("test", GOOD | changed, gains, QUANTILES, EVALUATION)
+    verdicts = TASK.checks("test", GOOD | changed, gains, QUANTILES, EVALUATION)
     with pytest.raises(GateError, match=message):
-        require_passed(checks)
+        require_passed(verdicts)
+
+
+@pytest.mark.parametrize("outputs", [QUANTILES, MEAN])
+def test_a_linear_model_on_few_features_beats_a_constant(
+    quantiles: Fitted, outputs: Outputs
+) -> None:
+    train, test = quantiles.windows["train"], quantiles.windows["test"]
+    few = ["distance"]
+    (linear,) = TASK.linear_baseline(quantiles.project, train, [test], few, outputs)
+    (constant,) = TASK.constant_baseline(quantiles.project, train, [test], outputs)
+    actual = test[TARGET].to_numpy()
+    assert losses(actual, linear, outputs).mean() < losses(actual, constant, outputs).mean()
+
+
+def test_the_linear_quantiles_are_the_quantiles(quantiles: Fitted) -> None:
+    train = quantiles.windows["train"]
+    (scores,) = TASK.linear_baseline(quantiles.project, train, [train], NUMERIC[:2], QUANTILES)
+    actual = train[TARGET].to_numpy()
+    assert (actual[:, None] <= scores).mean(axis=0) == pytest.approx([0.5, 0.9], abs=0.02)
+    assert mean_pinball_loss(actual, scores[:, 1], alpha=0.9) < mean_pinball_loss(
+        actual, scores[:, 0], alpha=0.9
+    )
+
+
+def test_linear_quantiles_are_fitted_on_a_sample(
+    quantiles: Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = quantiles.windows["train"]
+    arguments = (quantiles.project, train, [train.head(5)], ["distance"])
+    (whole,) = TASK.linear_baseline(*arguments, QUANTILES)
+    (mean,) = TASK.linear_baseline(*arguments, MEAN)
+    monkeypatch.setattr(regression, "LINEAR_ROWS", 50)
+    (sampled,) = TASK.linear_baseline(*arguments, QUANTILES)
+    assert (whole != sampled).any()
+    (again,) = TASK.linear_baseline(*arguments, MEAN)
+    assert (again == mean).all()
+
+
+def test_baselines_see_only_the_features_that_they_are_given(quantiles: Fitted) -> None:
+    train, test = quantiles.windows["train"], quantiles.windows["test"]
+    few = [NUMERIC[0]]
+    others = [name for name in quantiles.project.feature_names if name not in few]
+    (full,) = TASK.linear_baseline(quantiles.project, train, [test], few, MEAN)
+    (short,) = TASK.linear_baseline(
+        quantiles.project, train.drop(others), [test.drop(others)], few, MEAN
+    )
+    assert (full == short).all()
+
+
+@pytest.mark.parametrize(("outputs", "columns"), [(QUANTILES, 2), (MEAN, 1)])
+def test_the_tables_of_the_plots_account_for_every_group(
+    quantiles: Fitted, outputs: Outputs, columns: int
+) -> None:
+    test = quantiles.windows["test"]
+    scores = quantiles.predict(quantiles.model, test)[:, :columns]
+    curves = TASK.curves({"test": (test[TARGET].to_numpy(), scores)}, outputs)
+    assert curves["residuals"]["share"].sum() == pytest.approx(0.98, abs=0.02)
+    assert curves["calibration"].height == GROUPS
+    assert ("coverage" in curves) == bool(outputs.levels)
+    assert len(TASK.drawings(curves)) == len(curves)
