@@ -51,14 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str, optional
         Instead of those of this process.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    name = given[0] if given else "--help"
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = words[0] if words else "--help"
     if name in ("-h", "--help"):
         sys.stdout.write(_usage())
     elif name == "--version":
         sys.stdout.write(f"ml-ready {version('ml-ready')}\n")
     else:
-        runner.run(lambda: _run(name, given[1:]))
+        runner.run(lambda: _run(name, words[1:]))
 
 
 def load_project(folder: Path) -> "Project":
@@ -121,7 +121,7 @@ def _run(name: str, arguments: list[str]) -> None:
         project = load_project(Path.cwd())
         work: Callable[..., None] = module.main
         sys.argv = [f"ml-ready {name}", *arguments]
-        run(lambda where, given: work(project, where, given), project.root)
+        run(lambda where, options: work(project, where, options), project.root)
     else:
         module.main(arguments)
 

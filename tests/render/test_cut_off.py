@@ -134,8 +134,8 @@ def test_of_two_bakes_at_once_one_wins_whole_and_the_other_is_refused(home: Path
         assert refusal == 'Error: "flight-delays" directory already exists\n'
         project = home / "work" / "here" / "flight-delays"
         assert not (project / MARKER).exists()
-        said = subprocess.check_output(["git", "status", "--porcelain"], cwd=project, text=True)
-        assert said == ""
+        changes = subprocess.check_output(["git", "status", "--porcelain"], cwd=project, text=True)
+        assert changes == ""
         shutil.rmtree(project)
 
 

@@ -42,7 +42,7 @@ REMEDIES = {
     ),
     **dict.fromkeys(
         ("301", "AuthorizationHeaderMalformed", "PermanentRedirect"),
-        "the bucket lies in another region: set `region` in conf/deploy/aws.yaml to that one",
+        "the bucket is in another region: set `region` in conf/deploy/aws.yaml to that one",
     ),
     "NoSuchBucket": "make the bucket, or set SAGEMAKER_BUCKET to one that is there",
     "ResourceLimitExceeded": "ask for more under Service Quotas, or delete what is not needed",

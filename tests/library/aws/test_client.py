@@ -22,7 +22,7 @@ from ml_ready.aws.registry import Registry
         (NoCredentialsError(), "no credentials: sign in"),
         (refused("AccessDeniedException"), "let the role that you use do this"),
         (refused("403"), "let the role that you use do this"),
-        (refused("301"), "the bucket lies in another region"),
+        (refused("301"), "the bucket is in another region"),
         (refused("NoSuchBucket"), "make the bucket"),
         (refused("ResourceLimitExceeded"), "ask for more under Service Quotas"),
         (refused("ExpiredTokenException"), "sign in again"),
