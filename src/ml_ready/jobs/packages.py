@@ -11,7 +11,7 @@ LIBRARY = "ml-ready"
 INGEST = (LIBRARY, "msgspec", "pandera", "polars")
 PREPROCESS = (*INGEST, "narwhals", "numpy")
 TRAIN = (*PREPROCESS, "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
-_FOLDER = Path(__file__).parents[1]
+_FOLDER = Path(__file__).resolve().parents[1]
 
 
 def by_stage(root: Path) -> dict[str, dict[str, str]]:
