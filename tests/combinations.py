@@ -40,17 +40,19 @@ BAKES = [
 
 # The test that runs each value of a choice, or reads it where there is nothing to run (a licence,
 # no CI, the versions of a matrix); its parameters name the value.
-README = "tests/project/test_pairs.py::test_every_command_works_verbatim"
+README = "test_every_command_works_verbatim"
+CLASSIFICATION = f"tests/project/test_readme.py::{README}[classification-scikit-learn]"
+REGRESSION = f"tests/project/test_regression.py::{README}[regression-xgboost]"
 CI = "tests/project/test_ci.py::test_every_job_of_the"
 PYTHON = "tests/render/test_tree.py::test_ci_runs_on_the_python_that_the_readme_names_first"
 EXECUTED = {
     "task": {
-        "classification": f"{README}[classification-xgboost]",
-        "regression": f"{README}[regression-scikit-learn]",
+        "classification": CLASSIFICATION,
+        "regression": REGRESSION,
     },
     "framework": {
-        "scikit-learn": f"{README}[regression-scikit-learn]",
-        "xgboost": f"{README}[regression-xgboost]",
+        "scikit-learn": CLASSIFICATION,
+        "xgboost": REGRESSION,
     },
     "ci": {
         "github-actions": f"{CI}_workflow_passes[github-actions]",

@@ -16,8 +16,6 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 from cookiecutter.main import cookiecutter
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
 
 from tests.project import engine
 
@@ -79,20 +77,6 @@ def bake(tmp_path: Path) -> Bake:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project baked with the defaults: to look at, not to change."""
     return bake_into(tmp_path_factory.mktemp("default") / "bake")
-
-
-class ByProject(LoadFileScheduling):  # type: ignore[misc]
-    """Gives a worker a file at a time, or a project of a file that installs several."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file, _, test = nodeid.partition("::")
-        return f"{file}[{test.partition('[')[2]}" if file.endswith("test_pairs.py") else file
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByProject:
-    """Share out the tests among the workers."""
-    return ByProject(config, log)
 
 
 def moments(seconds: float, count: int) -> list[float]:

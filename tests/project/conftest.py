@@ -25,6 +25,8 @@ ANSWERS: dict[str, Any] = {
     "data_science_team": "@harbour/cranes",
     "deployment_team": "@harbour/quay",
     "license": "BSD-3-Clause",
+    "task": "classification",
+    "framework": "scikit-learn",
     "python_version": "3.12",
     "aws_region": "us-west-2",
 }

@@ -14,8 +14,9 @@ import polars as pl
 import pytest
 
 from tests.project import engine, readme
-from tests.project.conftest import Project
+from tests.project.conftest import ANSWERS, Project
 
+CHOICES = f"{ANSWERS['task']}-{ANSWERS['framework']}"
 SERVERS = {"poe serve": "http://127.0.0.1:8080/ping", "poe ui": "http://127.0.0.1:5000/health"}
 FILLED_IN = {"python3 bootstrap.py poetry add NAME": "python3 bootstrap.py poetry add idna"}
 ELSEWHERE = {"dvc pull": "test_clone.py, in the fresh clone that the text speaks of"}
@@ -55,7 +56,8 @@ def prose(installed: Project) -> str:
     return " ".join((installed.root / "README.md").read_text().split())
 
 
-def test_every_command_works_verbatim(said: dict[str, str]) -> None:
+@pytest.mark.parametrize("choices", [CHOICES])
+def test_every_command_works_verbatim(choices: str, said: dict[str, str]) -> None:
     commands = "\n".join(said)
     for task in ("check", "pipeline", "serve", "predict", "test-unit", "test", "report", "ui"):
         assert re.search(rf"^poe {task}\b", commands, re.MULTILINE), commands

@@ -24,7 +24,7 @@ def test_only_the_swap_surface_was_touched(swapped: Project) -> None:
 
 def test_the_whole_project_is_green_again(swapped: Project) -> None:
     swapped.does("poe pipeline")
-    # Spark is installed here; containers of another problem: test_pairs.py.
+    # Spark is installed here; containers of another problem: test_regression.py.
     said = swapped.does("poe lint && poe types && poe test", DOCKER_HOST="unix:///nowhere")
     told = r"^\d+ skipped: no container engine answers: .*; then run poe test-e2e$"
     assert len(re.findall(told, said, re.MULTILINE)) == 1, said

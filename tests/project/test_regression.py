@@ -1,6 +1,8 @@
-"""Each task with each framework: installed, and its README followed."""
+"""Regression with XGBoost: installed, and its README followed.
 
-import itertools
+With the project of test_readme.py, each task and each framework is run once.
+"""
+
 import json
 import re
 import shutil
@@ -13,15 +15,14 @@ import filelock
 import polars as pl
 import pytest
 
-from tests.combinations import CHOICES
 from tests.conftest import bake_into
 from tests.project import engine, readme
 from tests.project.conftest import ANSWERS, Project, described
 from tests.project.swap_surface import assert_only_the_surface_was_touched, swap
 from tests.project.test_readme import ELSEWHERE, assert_promises_kept
 
-# The first of them is the project of test_readme.py.
-PAIRS = list(itertools.product(CHOICES["task"], CHOICES["framework"]))[1:]
+OTHERS = ANSWERS | {"task": "regression", "framework": "xgboost"}
+CHOICES = f"{OTHERS['task']}-{OTHERS['framework']}"
 SAME = "test_readme.py: it is the same for all"
 WHOLE = "poe test, below it, runs every tier"
 NOT_HERE = ELSEWHERE | {
@@ -29,28 +30,21 @@ NOT_HERE = ELSEWHERE | {
     "poe test-module": WHOLE,
     "poe test-integration": WHOLE,
     "poe test-e2e": WHOLE,
-    "poe test-sagemaker": "the last test of each pair runs what differs; all of it: test_readme.py",
+    "poe test-sagemaker": "the last tests here run what differs; all of it: test_readme.py",
     "poe ui": SAME,
     "python3 bootstrap.py poetry install --with track": SAME,
     "poe full-data": SAME,
     "python3 bootstrap.py poetry add NAME": SAME,
 }
-COLUMNS = {"classification": ["probability", "label"], "regression": ["q0.5", "q0.9"]}
 
 
-@pytest.fixture(scope="module", params=PAIRS, ids="-".join)
-def pair(
-    request: pytest.FixtureRequest,
-    user: dict[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[str, Project]]:
-    """The task, and the project as `bootstrap.py` leaves it."""
-    task, framework = request.param
-    answers = ANSWERS | {"task": task, "framework": framework}
-    project = Project(bake_into(tmp_path_factory.mktemp("pair"), **answers), user)
+@pytest.fixture(scope="module")
+def project(user: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The project as `bootstrap.py` leaves it."""
+    project = Project(bake_into(tmp_path_factory.mktemp("other"), **OTHERS), user)
     project.does("python3 bootstrap.py", activated=False)
     project.does("git tag baked")
-    yield task, project
+    yield project
     shutil.rmtree(project.root / ".venv")
 
 
@@ -61,10 +55,10 @@ def label(project: Project) -> str:
 
 @pytest.fixture(scope="module")
 def said(
-    pair: tuple[str, Project], turn: filelock.BaseFileLock, tmp_path_factory: pytest.TempPathFactory
+    project: Project, turn: filelock.BaseFileLock, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     """What each command of the README printed."""
-    project, record = pair[1], tmp_path_factory.mktemp("record")
+    record = tmp_path_factory.mktemp("record")
     options = f"{project.environment.get('IMAGE_OPTIONS', '')} --label {label(project)}"
     given = {"BROWSER": "true %s", "IMAGE_OPTIONS": options}
     shell = readme.Shell(project.root, {**project.environment, **given}, record)
@@ -74,7 +68,8 @@ def said(
     return {each.step.text.strip(): each.output for each in found}
 
 
-def test_every_command_works_verbatim(said: dict[str, str]) -> None:
+@pytest.mark.parametrize("choices", [CHOICES])
+def test_every_command_works_verbatim(choices: str, said: dict[str, str]) -> None:
     for task in ("check", "pipeline", "serve", "predict", "test", "hooks"):
         assert re.search(rf"^poe {task}\b", "\n".join(said), re.MULTILINE)
 
@@ -83,35 +78,31 @@ def test_what_is_skipped_is_told(said: dict[str, str]) -> None:
     assert re.search(r"\d skipped: no SageMaker SDK: python3 bootstrap\.py", said["poe test"])
 
 
-def test_the_images_of_the_tests_go_with_them(
-    pair: tuple[str, Project], said: dict[str, str]
-) -> None:
+def test_the_images_of_the_tests_go_with_them(project: Project, said: dict[str, str]) -> None:
     if not engine.answers():
         pytest.skip(engine.NONE)
     assert "no container engine answers" not in said["poe test"]
-    assert engine.labelled(label(pair[1])) == set()
+    assert engine.labelled(label(project)) == set()
 
 
 def test_requests_and_files_are_answered_as_the_task_wants(
-    pair: tuple[str, Project], said: dict[str, str]
+    project: Project, said: dict[str, str]
 ) -> None:
-    task, project = pair
+    columns = ["q0.5", "q0.9"]
     (asked,) = (output for text, output in said.items() if text.startswith("curl"))
     (prediction,) = json.loads(asked)["predictions"]
-    assert list(prediction) == COLUMNS[task]
+    assert list(prediction) == columns
     scored = pl.read_parquet(project.root / "predictions.parquet")
     records = pl.read_parquet(project.root / "data/raw/records.parquet")
-    assert scored.columns == [*records.columns, *COLUMNS[task]]
-    if task == "regression":
-        assert prediction["q0.5"] < prediction["q0.9"]
-        assert (scored["q0.5"] <= scored["q0.9"]).all()
-        below = [(scored["arr_delay"] <= scored[name]).mean() for name in COLUMNS[task]]
-        assert below == pytest.approx([0.5, 0.9], abs=0.03)
+    assert scored.columns == [*records.columns, *columns]
+    assert prediction["q0.5"] < prediction["q0.9"]
+    assert (scored["q0.5"] <= scored["q0.9"]).all()
+    below = [(scored["arr_delay"] <= scored[name]).mean() for name in columns]
+    assert below == pytest.approx([0.5, 0.9], abs=0.03)
 
 
 @pytest.mark.usefixtures("said")
-def test_the_server_answers_as_it_is_described(pair: tuple[str, Project], tmp_path: Path) -> None:
-    project = pair[1]
+def test_the_server_answers_as_it_is_described(project: Project, tmp_path: Path) -> None:
     command = [str(project.root / ".venv/bin/serve"), "--port", "0"]
     log = tmp_path / "log"
     with log.open("wb") as stream:
@@ -127,19 +118,15 @@ def test_the_server_answers_as_it_is_described(pair: tuple[str, Project], tmp_pa
     assert done.returncode == 0, done.stdout
 
 
-def test_the_quality_that_is_promised_is_reached(
-    pair: tuple[str, Project], said: dict[str, str]
-) -> None:
-    task, project = pair
+@pytest.mark.usefixtures("said")
+def test_the_quality_that_is_promised_is_reached(project: Project) -> None:
     text = (project.root / "README.md").read_text()
     measured = json.loads((project.root / "reports/metrics.json").read_text())["test"]
-    assert_promises_kept(task, text, measured)
-    if task == "regression":
-        assert_the_mean_is_one_value_away(project)
+    assert_promises_kept("regression", text, measured)
 
 
-def assert_the_mean_is_one_value_away(project: Project) -> None:
-    """Empty the list of quantiles, and hold what is predicted then against what came true."""
+@pytest.mark.usefixtures("said")
+def test_without_quantiles_the_mean_is_predicted(project: Project) -> None:
     (conf,) = (project.root / "conf/model").iterdir()
     before = conf.read_text()
     conf.write_text(before.replace("quantiles: [0.5, 0.9]", "quantiles: []"))
@@ -150,12 +137,9 @@ def assert_the_mean_is_one_value_away(project: Project) -> None:
     assert known["mean"].mean() == pytest.approx(known["arr_delay"].mean(), abs=3)
 
 
-# The first regression; what takes the place of a classification: test_swap.py.
-@pytest.mark.parametrize("pair", PAIRS[1:2], indirect=True, ids="-".join)
-def test_another_problem_takes_the_place_of_the_example(
-    pair: tuple[str, Project], tmp_path: Path
-) -> None:
-    swapped = pair[1].copy(tmp_path / "progression")
+# What takes the place of a classification: test_swap.py.
+def test_another_problem_takes_the_place_of_the_example(project: Project, tmp_path: Path) -> None:
+    swapped = project.copy(tmp_path / "progression")
     swap(swapped, "progression")
     assert_only_the_surface_was_touched(swapped)
     swapped.does("poe pipeline")
@@ -166,10 +150,7 @@ def test_another_problem_takes_the_place_of_the_example(
 
 
 @pytest.mark.usefixtures("said")
-def test_the_pipeline_of_sagemaker_makes_the_model_that_is_made_here(
-    pair: tuple[str, Project],
-) -> None:
-    project = pair[1]
+def test_the_pipeline_of_sagemaker_makes_the_model_that_is_made_here(project: Project) -> None:
     project.does("python3 bootstrap.py poetry install --with sagemaker")
     told = project.does("pytest tests/e2e/test_sagemaker_local.py -k whole_pipeline")
     if not engine.answers():
@@ -177,10 +158,7 @@ def test_the_pipeline_of_sagemaker_makes_the_model_that_is_made_here(
     assert re.search(r"\b1 passed", told)
 
 
-# Of preprocessing, the framework changes nothing.
-@pytest.mark.parametrize("pair", PAIRS[1:2], indirect=True, ids="-".join)
-def test_spark_makes_the_windows_of_the_other_task(pair: tuple[str, Project]) -> None:
-    project = pair[1]
+def test_spark_makes_the_windows_of_the_other_task(project: Project) -> None:
     project.does("python3 bootstrap.py poetry install --with spark")
     told = project.does("pytest tests/integration/test_spark.py -k every_column")
     assert re.search(r"\b1 passed", told)
