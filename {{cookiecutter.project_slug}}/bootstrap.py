@@ -241,10 +241,11 @@ def forget_what_differs() -> None:
     """
     locked = read(ROOT / "poetry.lock")
     for wheel in (ROOT / "vendor").glob("*.whl"):
-        if hashlib.sha256(wheel.read_bytes()).hexdigest() not in locked:
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        if f'"{wheel.name}"' in locked and digest not in locked:
             raise BootstrapError(
                 f"vendor/{wheel.name} does not have the hash that poetry.lock names: take both from"
-                " one commit, git checkout vendor poetry.lock"
+                " one commit, git checkout pyproject.toml poetry.lock vendor"
             )
     for metadata in packages_of(VENV).glob("*.dist-info"):
         origin = read(metadata / "direct_url.json")

@@ -30,7 +30,7 @@ OF_PROJECT = {
     "configure": Command("jobs.configure", "train", "write params.yaml from conf/"),
     "predict": Command("jobs.predict", "train", "score a file of records"),
 }
-# Commands that know a project by its folder: `main(arguments)`.
+# Commands that know a project by its folder: `main(arguments)`, or the function named.
 OF_FOLDER = {
     "image": Command("aws.images", "aws", "build the images of container/Dockerfile"),
     "pipeline": Command("aws.pipeline", "aws", "deploy and run the pipeline on SageMaker"),
@@ -39,6 +39,10 @@ OF_FOLDER = {
     "experiment": Command("aws.experiment", "aws", "compare two variants"),
     "load": Command("aws.load", "aws", "put load on a running server"),
     "sagemaker-local": Command("aws.local", "aws", "run jobs and pipeline in local containers"),
+    "upgrade": Command("pin:upgrade", "", "use another version of ml-ready, if the checks pass"),
+    "use-index": Command("pin:use_index", "", "take ml-ready from a package index"),
+    "use-wheel": Command("pin:use_wheel", "", "take ml-ready from a wheel in vendor/"),
+    "with-checkout": Command("pin:with_checkout", "", "run a command on a checkout of ml-ready"),
 }
 COMMANDS = OF_PROJECT | OF_FOLDER
 
@@ -107,7 +111,8 @@ def _run(name: str, arguments: list[str]) -> None:
         raise ProjectError(f"{name}: no such command; there are {', '.join(COMMANDS)}")
     command = COMMANDS[name]
     try:
-        module = importlib.import_module(f".{command.module}", __package__)
+        name_of_module, _, function = command.module.partition(":")
+        module = importlib.import_module(f".{name_of_module}", __package__)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith(str(__package__)):
             raise
@@ -123,7 +128,7 @@ def _run(name: str, arguments: list[str]) -> None:
         sys.argv = [f"ml-ready {name}", *arguments]
         run(lambda where, options: work(project, where, options), project.root)
     else:
-        module.main(arguments)
+        getattr(module, function or "main")(arguments)
 
 
 def _usage() -> str:

@@ -1,6 +1,5 @@
 """Packages whose code decides the result of a stage: a new version of one runs the stage again."""
 
-import json
 from collections.abc import Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -11,7 +10,8 @@ LIBRARY = "ml-ready"
 INGEST = (LIBRARY, "msgspec", "pandera", "polars")
 PREPROCESS = (*INGEST, "narwhals", "numpy")
 TRAIN = (*PREPROCESS, "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
-_FOLDER = Path(__file__).resolve().parents[1]
+_NO_CODE = (".md", ".pyc")
+_FOLDER = Path(__file__).parents[1]
 
 
 def by_stage(root: Path) -> dict[str, dict[str, str]]:
@@ -42,26 +42,12 @@ def library() -> str:
     Returns
     -------
     str
-        Such as `0.2.0 sha256:4f53…`: of the wheel that was installed, else of the files of the
-        package, such as those of a checkout.
+        Such as `0.2.0 sha256:4f53…`: the hash of its code, which is the same from a wheel, an
+        index and a checkout.
     """
     package = _installed(LIBRARY)
-    version = package.version if package else "unknown"
-    return f"{version} sha256:{_wheel(package) or _files()}"
-
-
-def _wheel(package: Distribution | None) -> str:
-    """Return the hash of the wheel that was installed, where that is known."""
-    # The package that is imported may be another one, such as of a checkout.
-    if package is None or Path(str(package.locate_file(_FOLDER.name))).resolve() != _FOLDER:
-        return ""
-    origin = json.loads(package.read_text("direct_url.json") or "{}").get("archive_info", {})
-    algorithm, _, legacy = origin.get("hash", "").partition("=")
-    return str(origin.get("hashes", {}).get("sha256") or (legacy if algorithm == "sha256" else ""))
-
-
-def _files() -> str:
-    return digest(path for path in _FOLDER.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    files = (path for path in _FOLDER.rglob("*") if path.is_file() and path.suffix not in _NO_CODE)
+    return f"{package.version if package else 'unknown'} sha256:{digest(files)}"
 
 
 def _versions(names: Sequence[str]) -> dict[str, str]:

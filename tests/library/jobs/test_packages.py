@@ -1,6 +1,6 @@
 """Which packages run which stage again."""
 
-import json
+import shutil
 from importlib.metadata import Distribution, distribution, version
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,16 @@ from ml_ready.jobs import configure, packages
 from ml_ready.jobs.folders import Paths
 
 SOURCE = Path(ml_ready.__file__).parent
-DIGEST = "1f" * 32
 
 
 class Installed(Distribution):
-    """A distribution whose files and metadata are given."""
-
-    def __init__(self, folder: Path, origin: dict[str, Any] | None) -> None:
-        self.folder, self.origin = folder, origin
+    """A distribution of a version of its own."""
 
     def read_text(self, filename: str) -> str | None:
-        if filename == "direct_url.json":
-            return json.dumps(self.origin) if self.origin is not None else None
         return "Name: ml-ready\nVersion: 4.5.6\n" if filename == "METADATA" else None
 
     def locate_file(self, path: Any) -> Path:
-        return self.folder / str(path)
+        raise NotImplementedError(path)
 
 
 @pytest.fixture
@@ -41,55 +35,26 @@ def others(monkeypatch: pytest.MonkeyPatch) -> dict[str, Distribution]:
     return instead
 
 
-@pytest.mark.parametrize(
-    "archive",
-    [{"hashes": {"sha256": DIGEST}}, {"hash": f"sha256={DIGEST}"}],
-    ids=["pip and Poetry", "the older form"],
-)
-def test_a_wheel_is_known_by_its_hash(
-    others: dict[str, Distribution], archive: dict[str, Any]
+def test_the_library_is_known_by_its_version_and_the_content_of_its_code(
+    others: dict[str, Distribution], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    origin = {"url": "file:///vendor/ml_ready.whl", "archive_info": archive}
-    others["ml-ready"] = Installed(SOURCE.parent, origin)
-    assert packages.library() == f"4.5.6 sha256:{DIGEST}"
-
-
-@pytest.mark.parametrize(
-    ("folder", "origin"),
-    [
-        (SOURCE.parent, None),
-        (SOURCE.parent, {"url": "file:///checkout", "dir_info": {"editable": True}}),
-        (SOURCE.parent, {"url": "file:///a.whl", "archive_info": {"hash": "md5=12"}}),
-        (SOURCE, {"url": "file:///a.whl", "archive_info": {"hashes": {"sha256": DIGEST}}}),
-    ],
-    ids=["from an index", "editable", "another hash", "another copy than the imported one"],
-)
-def test_what_is_no_known_wheel_is_known_by_its_files(
-    others: dict[str, Distribution],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    folder: Path,
-    origin: dict[str, Any] | None,
-) -> None:
-    others["ml-ready"] = Installed(folder, origin)
-    before = packages.library()
-    assert before.startswith("4.5.6 sha256:")
-    assert DIGEST not in before
-    assert packages.library() == before
-    for name in ("code.py", "page.html.jinja"):
-        (tmp_path / name).write_text("1", encoding="utf-8")
-    monkeypatch.setattr(packages, "_FOLDER", tmp_path)
-    copied = packages.library()
-    (tmp_path / "code.pyc").write_text("1", encoding="utf-8")
-    assert packages.library() == copied
-    (tmp_path / "page.html.jinja").write_text("2", encoding="utf-8")
-    assert packages.library() != copied
+    others["ml-ready"] = Installed()
+    whole = packages.library()
+    assert whole.startswith("4.5.6 sha256:")
+    shutil.copytree(SOURCE, tmp_path / "another place", ignore=shutil.ignore_patterns("*.pyc"))
+    monkeypatch.setattr(packages, "_FOLDER", tmp_path / "another place")
+    assert packages.library() == whole
+    (tmp_path / "another place" / "code.pyc").write_text("1", encoding="utf-8")
+    (tmp_path / "another place" / "page.md").write_text("1", encoding="utf-8")
+    assert packages.library() == whole
+    (tmp_path / "another place" / "page.html.jinja").write_text("1", encoding="utf-8")
+    assert packages.library() != whole
 
 
 def changed(root: Path, others: dict[str, Distribution], name: str) -> set[str]:
     """Return the stages whose packages change with a distribution."""
     before = packages.by_stage(root)
-    others[name] = Installed(root, None)
+    others[name] = Installed()
     after = packages.by_stage(root)
     del others[name]
     return {stage for stage in before if before[stage] != after[stage]}

@@ -1,0 +1,399 @@
+"""Which ml-ready a project uses: a wheel in `vendor/`, a version of an index, or a checkout."""
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ProjectError
+
+SETTINGS, LOCK, VENDOR = "pyproject.toml", "poetry.lock", "vendor"
+CHANGED = (SETTINGS, LOCK, VENDOR)
+_PIN = re.compile(r'(?<="ml-ready)((?:\[[^\]]*\])?==)([^"]+)')
+_ORIGIN = re.compile(r"^(ml-ready = )(\{.*\})$", re.MULTILINE)
+_SOURCE = '\n[[tool.poetry.source]]\nname = "{}"\nurl = "{}"\npriority = "explicit"\n'
+_LOCKED = re.compile(
+    r'\[\[package\]\]\nname = "ml-ready"\n.*?(?=\[\[package\]\]\n|\[metadata\]\n)', re.S
+)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A version of ml-ready, and where Poetry takes it from.
+
+    Parameters
+    ----------
+    version : str
+    wheel : pathlib.Path, optional
+        The file that goes into `vendor/`.
+    index : str
+        Without a wheel: the name of a source of Poetry. `pypi` is the index that pip is set to.
+    """
+
+    version: str
+    wheel: Path | None = None
+    index: str = ""
+
+    @property
+    def origin(self) -> str:
+        """What `[tool.poetry.dependencies]` says."""
+        if self.wheel:
+            return f'{{ path = "{VENDOR}/{self.wheel.name}" }}'
+        return f'{{ source = "{self.index}" }}'
+
+    def __str__(self) -> str:
+        place = f"{VENDOR}/{self.wheel.name}" if self.wheel else f"the index {self.index}"
+        return f"ml-ready {self.version} from {place}"
+
+
+def upgrade(arguments: Sequence[str]) -> None:
+    """Use another version: of a wheel, or of the index that the project uses.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+
+    Raises
+    ------
+    ProjectError
+        When the version cannot be used or the checks fail. The project is as it was then.
+    """
+    parser = _parser("upgrade", "Use another version of ml-ready, if the checks pass with it.")
+    parser.add_argument("target", metavar="WHEEL|VERSION", help="a file, or a version on the index")
+    options = parser.parse_args(arguments)
+    root = find_project(Path.cwd())
+    if options.target.endswith(".whl"):
+        _change(root, of_wheel(Path(options.target)), options.keep)
+        return
+    index = current(root).index
+    if not index:
+        raise ProjectError(
+            f"{options.target}: this project has ml-ready in {VENDOR}/, expected the path of a "
+            "wheel.",
+            "Give one, or take ml-ready from an index first: `ml-ready use-index NAME`",
+        )
+    _change(root, Pin(options.target, index=index), options.keep)
+
+
+def use_index(arguments: Sequence[str]) -> None:
+    """Take the pinned version from a package index instead of `vendor/`.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+
+    Raises
+    ------
+    ProjectError
+        When the index does not have the version, or the checks fail. The project is as it was then.
+    """
+    parser = _parser("use-index", "Take ml-ready from a package index instead of vendor/.")
+    parser.add_argument("name", help="`pypi` for the index that pip is set to, else a name for URL")
+    parser.add_argument("--url", help="simple index, such as https://packages.example/simple/")
+    options = parser.parse_args(arguments)
+    root = find_project(Path.cwd())
+    url = options.url or sources(_read(root)).get(options.name, "")
+    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", options.name):
+        raise ProjectError(f"{options.name}: expected a name of letters, digits, - and _")
+    if (options.name == "pypi") == bool(url):
+        expected = "no --url: it is the index that pip is set to" if url else "--url URL"
+        raise ProjectError(f"use-index {options.name}: expected {expected}")
+    if "@" in url:
+        raise ProjectError(
+            "--url: expected an address without user and password.",
+            "Keep them in pip's configuration: an extra-index-url with the same address",
+        )
+    _change(root, Pin(current(root).version, index=options.name), options.keep, url)
+
+
+def use_wheel(arguments: Sequence[str]) -> None:
+    """Take ml-ready from a wheel in `vendor/` instead of a package index.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+
+    Raises
+    ------
+    ProjectError
+        When the file is no wheel of ml-ready, or the checks fail. The project is as it was then.
+    """
+    parser = _parser("use-wheel", "Take ml-ready from a wheel in vendor/ instead of an index.")
+    parser.add_argument("wheel", type=Path)
+    options = parser.parse_args(arguments)
+    _change(find_project(Path.cwd()), of_wheel(options.wheel), options.keep)
+
+
+def with_checkout(arguments: Sequence[str]) -> None:
+    """Run a command of a project with the ml-ready of a checkout; no file is changed.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+
+    Raises
+    ------
+    ProjectError
+        When the folder has no library, or there is no such command.
+    """
+    parser = argparse.ArgumentParser(
+        "ml-ready with-checkout",
+        description="Run a command with the ml-ready of a checkout; the project stays as it is.",
+    )
+    parser.add_argument("folder", type=Path, help="a clone of the repository of ml-ready")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="such as poe check")
+    options = parser.parse_args(arguments)
+    source = options.folder.resolve() / "src"
+    if not (source / "ml_ready" / "__init__.py").is_file():
+        raise ProjectError(f"{options.folder}: no src/ml_ready, expected a checkout of ml-ready")
+    if not options.command:
+        raise ProjectError("with-checkout: expected a command, such as poe check")
+    paths = {"PYTHONPATH": str(source), "PATH": str(Path(sys.executable).parent)}
+    joined = {
+        name: os.pathsep.join(filter(None, (path, os.environ.get(name))))
+        for name, path in paths.items()
+    }
+    program = shutil.which(options.command[0], path=joined["PATH"])
+    if program is None:
+        raise ProjectError(f"{options.command[0]}: no such command")
+    environment = os.environ | joined
+    done = subprocess.run([program, *options.command[1:]], env=environment, check=False)
+    sys.exit(done.returncode)
+
+
+def find_project(folder: Path) -> Path:
+    """Return the repository of a project that pins ml-ready.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The repository, or a folder in it.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ProjectError
+        When no `pyproject.toml` at or above the folder pins ml-ready.
+    """
+    for each in (folder, *folder.parents):
+        if (each / SETTINGS).is_file() and _PIN.search(_read(each)):
+            return each
+    raise ProjectError(
+        f"{folder}: no {SETTINGS} here pins ml-ready with `==`.", "Run the command in a project."
+    )
+
+
+def current(root: Path) -> Pin:
+    """Read which ml-ready a project uses.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+
+    Returns
+    -------
+    Pin
+
+    Raises
+    ------
+    ProjectError
+        When `pyproject.toml` names several versions or places.
+    """
+    text = _read(root)
+    versions = {match[2] for match in _PIN.finditer(text)}
+    origins = {match[2] for match in _ORIGIN.finditer(text)}
+    if len(versions) != 1 or len(origins) != 1:
+        raise ProjectError(
+            f"{root / SETTINGS}: ml-ready is pinned to {', '.join(sorted(versions))} from "
+            f"{', '.join(sorted(origins)) or 'nowhere'}, expected one version and one place.",
+            "Give each line of ml-ready the same.",
+        )
+    origin = tomllib.loads(f"origin = {origins.pop()}")["origin"]
+    wheel = Path(root, origin["path"]) if "path" in origin else None
+    return Pin(versions.pop(), wheel, origin.get("source", ""))
+
+
+def of_wheel(wheel: Path) -> Pin:
+    """Read the version of a wheel of ml-ready.
+
+    Parameters
+    ----------
+    wheel : pathlib.Path
+
+    Returns
+    -------
+    Pin
+
+    Raises
+    ------
+    ProjectError
+        When it is no wheel of ml-ready, or its name is not that of its version.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            name = next(each for each in archive.namelist() if each.endswith("dist-info/METADATA"))
+            metadata = archive.read(name).decode()
+    except (OSError, StopIteration, ValueError, zipfile.BadZipFile) as error:
+        raise ProjectError(
+            f"{wheel}: no readable wheel ({error}), expected one of ml-ready"
+        ) from error
+    fields = dict(re.findall(r"^(Name|Version): (.+)$", metadata, re.MULTILINE))
+    expected = f"ml_ready-{fields.get('Version')}-py3-none-any.whl"
+    if fields.get("Name") != "ml-ready" or wheel.name != expected:
+        raise ProjectError(
+            f"{wheel}: a wheel of {fields.get('Name')} {fields.get('Version')}, expected ml-ready "
+            f"in a file named {expected}"
+        )
+    return Pin(fields["Version"], wheel.resolve())
+
+
+def sources(settings: str) -> dict[str, str]:
+    """Return the addresses of the package indexes that `pyproject.toml` names, by name.
+
+    Parameters
+    ----------
+    settings : str
+        The text of `pyproject.toml`.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    listed = tomllib.loads(settings).get("tool", {}).get("poetry", {}).get("source", [])
+    return {each["name"]: each["url"] for each in listed}
+
+
+def rewritten(settings: str, pin: Pin, url: str = "") -> str:
+    """Return the text of `pyproject.toml` with another pin.
+
+    Parameters
+    ----------
+    settings : str
+    pin : Pin
+    url : str
+        The address of the index of the pin, where `settings` may not name it yet.
+
+    Returns
+    -------
+    str
+    """
+    before = {match[2] for match in _ORIGIN.finditer(settings)}
+    text = _PIN.sub(rf"\g<1>{pin.version}", settings)
+    text = _ORIGIN.sub(lambda match: match[1] + pin.origin, text)
+    for name, address in sources(settings).items():
+        # What an earlier `use-index` has written, and nothing else uses.
+        block = _SOURCE.format(name, address)
+        used = f'source = "{name}"'
+        if any(used in origin for origin in before) and used not in text:
+            text = text.replace(block, "")
+    if url and pin.index not in sources(text):
+        text += _SOURCE.format(pin.index, url)
+    return text
+
+
+def _parser(name: str, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(f"ml-ready {name}", description=description)
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the change although `poe check` fails"
+    )
+    return parser
+
+
+def _change(root: Path, pin: Pin, keep: bool, url: str = "") -> None:
+    """Change pin, wheel and lock, install and check; or leave the project as it was."""
+    before, old = current(root), _files(root)
+    new = {SETTINGS: rewritten(_read(root), pin, url).encode()}
+    if pin.wheel:
+        new[f"{VENDOR}/{pin.wheel.name}"] = pin.wheel.read_bytes()
+    # Poetry keeps what it has locked of a wheel whose version is the same, its hash included.
+    new[LOCK] = _LOCKED.sub("", old[LOCK].decode()).encode()
+    if new == old | {LOCK: new[LOCK]}:
+        _say(f"{before}: nothing to change")
+        return
+    _require_committed(root)
+    try:
+        _write(root, new)
+        _run(
+            root,
+            "Poetry finds no lock with it",
+            "bootstrap.py",
+            "poetry",
+            "lock",
+            "--no-interaction",
+        )
+        _run(root, "it cannot be installed", "bootstrap.py")
+        try:
+            _run(root, "`poe check` fails with it", "-m", "poethepoet", "check")
+        except ProjectError as error:
+            if not keep:
+                raise
+            _say(f"{error.problem}; kept")
+    except BaseException as error:
+        _say("Back to what was before")
+        _write(root, old)
+        _run(root, "what was before cannot be installed", "bootstrap.py")
+        if isinstance(error, ProjectError):
+            raise ProjectError(
+                f"{pin}: {error.problem}, see above. The project is as it was.", error.remedy
+            ) from error
+        raise
+    _say(f"{before} → {pin}. Next: `poe pipeline`, then commit {', '.join(CHANGED)}")
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    """Read the files that a change replaces, by their paths in the project."""
+    wheels = [f"{VENDOR}/{path.name}" for path in (root / VENDOR).glob("ml_ready-*.whl")]
+    return {name: (root / name).read_bytes() for name in (SETTINGS, LOCK, *wheels)}
+
+
+def _write(root: Path, files: Mapping[str, bytes]) -> None:
+    for name in _files(root).keys() - files.keys():
+        (root / name).unlink()
+    with contextlib.suppress(OSError):
+        (root / VENDOR).rmdir()
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+
+def _require_committed(root: Path) -> None:
+    """Raise when `git checkout` could not bring back what a change replaces."""
+    command = ["git", "status", "--porcelain", "--", *CHANGED]
+    try:
+        status = subprocess.run(
+            command, cwd=root, capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ProjectError(f"{root}: git does not answer, expected a repository.") from error
+    if status:
+        changed = ", ".join(line[3:] for line in status.splitlines())
+        raise ProjectError(
+            f"{changed}: changed since the last commit, expected no change.", "Commit it first."
+        )
+
+
+def _run(root: Path, failure: str, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, *arguments], cwd=root, check=False)
+    if done.returncode:
+        raise ProjectError(failure)
+
+
+def _read(root: Path) -> str:
+    return (root / SETTINGS).read_text(encoding="utf-8")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
