@@ -26,6 +26,8 @@ if sys.version_info < (3, 11):  # noqa: UP036
         f"error: this is Python {VERSION}, and 3.11 or newer is needed: run bootstrap.py with that"
     )
 
+import tomllib  # noqa: E402
+
 PINS = ("poetry==2.5.1", "poetry-plugin-pypi-mirror==0.6.5")
 ROOT = Path(__file__).resolve().parent
 POETRY, VENV = ROOT / ".poetry", ROOT / ".venv"
@@ -205,15 +207,27 @@ def environment() -> dict[str, str]:
         index = ask(*python(POETRY, "-c", default))
     if not settings.get("index-url"):
         env["PIP_INDEX_URL"] = index
-    url = urlsplit(index)
-    credentials, given, host = url.netloc.rpartition("@")
-    env["POETRY_PYPI_MIRROR_URL"] = url._replace(netloc=host).geturl()
-    if given:
-        # Beside the URL they also count for files elsewhere on that host, and never show.
-        user, _, password = credentials.partition(":")
-        env["POETRY_HTTP_BASIC_PYPI_USERNAME"] = unquote(user)
-        env["POETRY_HTTP_BASIC_PYPI_PASSWORD"] = unquote(password)
+    env["POETRY_PYPI_MIRROR_URL"], *_ = split(index)
+    names = {env["POETRY_PYPI_MIRROR_URL"].rstrip("/"): "pypi"}
+    # Other indexes have a name in pyproject.toml, and their credentials in pip's extra-index-url.
+    tables = tomllib.loads(read(ROOT / "pyproject.toml")).get("tool", {}).get("poetry", {})
+    names.update((each["url"].rstrip("/"), each["name"]) for each in tables.get("source", []))
+    for each in (index, *settings.get("extra-index-url", "").split()):
+        address, user, password = split(each)
+        name = names.get(address.rstrip("/"))
+        if user and name:
+            # Beside the URL they also count for files elsewhere on that host, and never show.
+            variable = f"POETRY_HTTP_BASIC_{name.upper().replace('-', '_')}"
+            env[f"{variable}_USERNAME"], env[f"{variable}_PASSWORD"] = user, password
     return env
+
+
+def split(index: str) -> tuple[str, str, str]:
+    """Return the address of an index without its credentials, then user and password."""
+    url = urlsplit(index)
+    credentials, _, host = url.netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    return url._replace(netloc=host).geturl(), unquote(user), unquote(password)
 
 
 def make_environment(folder: Path, prompt: str) -> None:

@@ -326,7 +326,7 @@ def _change(root: Path, pin: Pin, keep: bool, url: str = "") -> None:
         _write(root, new)
         _run(
             root,
-            "Poetry finds no lock with it",
+            "it cannot be locked",
             "bootstrap.py",
             "poetry",
             "lock",
@@ -348,7 +348,7 @@ def _change(root: Path, pin: Pin, keep: bool, url: str = "") -> None:
                 f"{pin}: {error.problem}, see above. The project is as it was.", error.remedy
             ) from error
         raise
-    _say(f"{before} → {pin}. Next: `poe pipeline`, then commit {', '.join(CHANGED)}")
+    _say(f"{pin}, before {before}. Next: `poe pipeline`, then commit {', '.join(CHANGED)}")
 
 
 def _files(root: Path) -> dict[str, bytes]:
@@ -379,9 +379,7 @@ def _require_committed(root: Path) -> None:
         raise ProjectError(f"{root}: git does not answer, expected a repository.") from error
     if status:
         changed = ", ".join(line[3:] for line in status.splitlines())
-        raise ProjectError(
-            f"{changed}: changed since the last commit, expected no change.", "Commit it first."
-        )
+        raise ProjectError(f"{changed}: changed since the last commit.", "Commit it first")
 
 
 def _run(root: Path, failure: str, *arguments: str) -> None:

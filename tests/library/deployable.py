@@ -25,7 +25,7 @@ def environment():
     names = ("USERNAME", "PASSWORD")
     login = {f"POETRY_HTTP_BASIC_PYPI_{name}": os.environ.get(name, "") for name in names}
     index = {"POETRY_PYPI_MIRROR_URL": "https://index.example/simple"}
-    return {**index, **login, "REQUESTS_CA_BUNDLE": "/certificates.pem"}
+    return {**os.environ, **index, **login, "REQUESTS_CA_BUNDLE": "/certificates.pem"}
 """
 
 

@@ -227,6 +227,7 @@ def wheels(poetry_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """Every wheel that these tests install."""
     folder = tmp_path_factory.mktemp("wheels")
     pins = ["poetry==2.5.1", "poetry-plugin-pypi-mirror==0.6.5", "pre-commit>=4", "poetry-core"]
+    pins.append("poethepoet>=0.49")
     download = ("-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", folder)
     subprocess.run([poetry_folder / "bin/python", *download, *pins], check=True)
     make_wheel(folder, "timetable")
@@ -343,9 +344,13 @@ def test_a_vendored_wheel_with_other_content_is_installed_again(clone: Clone) ->
 def test_a_vendored_wheel_that_the_lock_does_not_name_is_refused(clone: Clone) -> None:
     assert clone.bootstrap().status == 0
     vendor(clone, "unlocked")
+    # No package of this project.
+    assert clone.bootstrap().status == 0
+    with (clone.folder / "poetry.lock").open("a") as lock:
+        lock.write('# "platform_list-1.0-py3-none-any.whl"\n')
     line = clone.bootstrap().error
     assert "vendor/platform_list-1.0-py3-none-any.whl does not have the hash that poetry" in line
-    assert "git checkout vendor poetry.lock" in line
+    assert "git checkout pyproject.toml poetry.lock vendor" in line
 
 
 def test_package_added_by_hand_survives(clone: Clone, tmp_path: Path) -> None:
@@ -485,6 +490,25 @@ def test_credentials_of_the_index_work_and_never_show(fresh: Clone, wheels: Path
     assert WORD not in done.output
     for path in files_of(fresh.root):
         assert WORD.encode() not in path.read_bytes(), path
+
+
+def test_credentials_of_a_named_index_are_those_that_pip_has_for_it(
+    clone: Clone, tmp_path: Path
+) -> None:
+    (tmp_path / "company").mkdir()
+    make_wheel(tmp_path / "company", "platform_list")
+    company = Index(tmp_path / "company", credentials=f"ann:{WORD}")
+    source = f'[[tool.poetry.source]]\nname = "our-own"\nurl = "{company.url}/"\n'
+    origin = '[tool.poetry.dependencies]\nplatform-list = { source = "our-own" }\n'
+    settings = PYPROJECT.replace('["timetable>=1"]', '["timetable>=1", "platform-list==1.0"]')
+    clone.write("pyproject.toml", f'{settings}\n{origin}\n{source}priority = "explicit"\n')
+    assert clone.bootstrap("poetry", "lock").status == 1
+    clone.env["PIP_EXTRA_INDEX_URL"] = company.url.replace("//", f"//ann:{WORD}@")
+    assert clone.bootstrap("poetry", "lock").status == 0
+    assert clone.bootstrap().status == 0
+    company.stop()
+    assert clone.python("import platform_list").status == 0
+    assert WORD not in (clone.folder / "poetry.lock").read_text()
 
 
 @pytest.mark.parametrize(

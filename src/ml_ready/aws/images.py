@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -179,14 +179,20 @@ def secrets(root: Path) -> Iterator[list[str]]:
         environment = bootstrap["environment"]()
     except bootstrap["BootstrapError"] as error:
         raise ProjectError(str(error)) from error
-    index = urlsplit(environment["POETRY_PYPI_MIRROR_URL"])
-    user, password = (
-        quote(environment.get(f"POETRY_HTTP_BASIC_PYPI_{name}", ""), safe="")
-        for name in ("USERNAME", "PASSWORD")
+    tables = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    index, *others = (
+        _with_credentials(environment, name, address)
+        for name, address in [
+            ("pypi", environment["POETRY_PYPI_MIRROR_URL"]),
+            *(
+                (each["name"], each["url"])
+                for each in tables.get("tool", {}).get("poetry", {}).get("source", [])
+            ),
+        ]
     )
-    if user:
-        index = index._replace(netloc=f"{user}:{password}@{index.netloc}")
-    lines = ["[global]", f"index-url = {index.geturl()}"]
+    lines = ["[global]", f"index-url = {index}"]
+    if others:
+        lines.append(f"extra-index-url = {' '.join(others)}")
     arguments = []
     if bundle := environment.get("REQUESTS_CA_BUNDLE"):
         lines.append("cert = /run/secrets/ca")
@@ -195,6 +201,17 @@ def secrets(root: Path) -> Iterator[list[str]]:
         settings = Path(folder, "pip.conf")
         settings.write_text("\n".join([*lines, ""]), encoding="utf-8")
         yield ["--secret", f"id=pip,src={settings}", *arguments]
+
+
+def _with_credentials(environment: Mapping[str, str], name: str, address: str) -> str:
+    """Return the address of a package index as pip takes it."""
+    variable = f"POETRY_HTTP_BASIC_{name.upper().replace('-', '_')}"
+    user, password = (
+        quote(environment.get(f"{variable}_{each}", ""), safe="")
+        for each in ("USERNAME", "PASSWORD")
+    )
+    url = urlsplit(address)
+    return url._replace(netloc=f"{user}:{password}@{url.netloc}").geturl() if user else address
 
 
 def _git(root: Path, *arguments: str) -> str:

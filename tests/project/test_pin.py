@@ -1,0 +1,256 @@
+"""Another version of the library, an index in place of `vendor/`, and back, in a small project."""
+
+import shutil
+import signal
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.packer import pack
+from tests.conftest import TEMPLATE, cut_off, moments
+from tests.project.test_bootstrap import PYPROJECT, Clone, Index, Run, poetry_folder, wheels
+
+__all__ = ["poetry_folder", "wheels"]
+
+VERSION = str(tomllib.loads((TEMPLATE / "pyproject.toml").read_text())["project"]["version"])
+NEXT = "9.0.0"
+WHEEL = f"ml_ready-{VERSION}-py3-none-any.whl"
+SETTINGS = (
+    PYPROJECT.replace(
+        '["pre-commit>=4"]', f'["poethepoet>=0.49"]\nserve = ["ml-ready=={VERSION}"]'
+    ).replace('"timetable>=1"', f'"timetable>=1", "ml-ready=={VERSION}"')
+    + f"""
+[tool.poetry.dependencies]
+ml-ready = {{ path = "vendor/{WHEEL}" }}
+
+[tool.poetry.group.serve.dependencies]
+ml-ready = {{ path = "vendor/{WHEEL}" }}
+
+[tool.poe.tasks]
+check = "python -c 'import ml_ready.errors as library; library.ProjectError'"
+"""
+)
+INSTALLED = "from importlib.metadata import version; print(version('ml-ready'))"
+
+
+def library(folder: Path, version: str, **changes: str) -> Path:
+    """Pack the library as another version, with some of its files replaced."""
+    root = folder / "source"
+    shutil.copytree(TEMPLATE / "src", root / "src")
+    shutil.copy(TEMPLATE / "LICENSE", root)
+    settings = (TEMPLATE / "pyproject.toml").read_text()
+    (root / "pyproject.toml").write_text(settings.replace(f'"{VERSION}"', f'"{version}"', 1))
+    for name, text in changes.items():
+        (root / "src" / "ml_ready" / f"{name}.py").write_text(text)
+    return pack(folder, root)
+
+
+@pytest.fixture(scope="module")
+def index(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """The index of a company, with this version of the library and the next."""
+    folder = tmp_path_factory.mktemp("company")
+    shutil.copytree(wheels, folder / "index")
+    for version in (VERSION, NEXT):
+        wheel = library(folder / version, version)
+        shutil.copy(wheel, folder / "index")
+    served = Index(folder / "index")
+    yield served
+    served.stop()
+
+
+@pytest.fixture(scope="module")
+def made(index: Index, poetry_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A project with the library in `vendor/`, locked and committed."""
+    clone = Clone(tmp_path_factory.mktemp("made"), index)
+    (clone.folder / ".poetry").symlink_to(poetry_folder)
+    clone.write("pyproject.toml", SETTINGS)
+    pack(clone.folder / "vendor")
+    clone.write(".gitignore", ".poetry\n.venv\n__pycache__\n")
+    assert clone.bootstrap("poetry", "lock").status == 0
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        assert clone.run(*git, *arguments).status == 0
+    return clone
+
+
+@pytest.fixture
+def clone(made: Clone, index: Index, poetry_folder: Path, tmp_path: Path) -> Clone:
+    """A clone of it, installed."""
+    clone = Clone(tmp_path, index)
+    shutil.rmtree(clone.folder)
+    assert made.run("git", "clone", "-q", str(made.folder), str(clone.folder)).status == 0
+    (clone.folder / ".poetry").symlink_to(poetry_folder)
+    assert clone.bootstrap().status == 0
+    return clone
+
+
+def ml_ready(clone: Clone, *arguments: str | Path) -> Run:
+    return clone.run(clone.folder / ".venv/bin/ml-ready", *arguments)
+
+
+def changed(clone: Clone) -> str:
+    return clone.run("git", "status", "--porcelain").output
+
+
+def installed(clone: Clone) -> str:
+    return clone.python(INSTALLED).output.strip()
+
+
+def content(clone: Clone) -> dict[str, bytes]:
+    """What a change replaces."""
+    names = [clone.folder / "pyproject.toml", clone.folder / "poetry.lock"]
+    return {path.name: path.read_bytes() for path in (*names, *clone.folder.glob("vendor/*"))}
+
+
+def commit(clone: Clone) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    assert clone.run(*git, "commit", "-q", "-a", "-m", "change").status == 0
+
+
+def test_the_next_version_replaces_wheel_pin_lock_and_what_is_installed(
+    clone: Clone, tmp_path: Path
+) -> None:
+    done = ml_ready(clone, "upgrade", library(tmp_path / "next", NEXT))
+    assert done.status == 0, done
+    assert f"ml-ready {NEXT} from vendor/ml_ready-{NEXT}-py3-none-any.whl, before" in done.output
+    assert content(clone).keys() == {
+        "pyproject.toml",
+        "poetry.lock",
+        f"ml_ready-{NEXT}-py3-none-any.whl",
+    }
+    assert VERSION not in (clone.folder / "pyproject.toml").read_text()
+    assert installed(clone) == NEXT
+    assert "All is in place" in clone.bootstrap().output
+    (wheel,) = (tmp_path / "next").glob("*.whl")
+    assert ml_ready(clone, "upgrade", wheel).output.endswith("nothing to change\n")
+
+
+def test_other_code_of_the_same_version_is_installed(clone: Clone, tmp_path: Path) -> None:
+    changed_library = library(
+        tmp_path / "same", VERSION, runner="WORD = 1\nrun = lambda work: work()\n"
+    )
+    assert ml_ready(clone, "upgrade", changed_library).status == 0
+    assert clone.python("import ml_ready.runner; print(ml_ready.runner.WORD)").output == "1\n"
+    assert "All is in place" in clone.bootstrap().output
+
+
+def test_a_version_that_fails_the_checks_changes_nothing(clone: Clone, tmp_path: Path) -> None:
+    before = content(clone)
+    bad = library(tmp_path / "bad", NEXT, errors="class Other(Exception): pass\n")
+    done = ml_ready(clone, "upgrade", bad)
+    assert "`poe check` fails with it, see above. The project is as it was." in done.error
+    assert (content(clone), changed(clone), installed(clone)) == (before, "", VERSION)
+
+
+def test_one_that_fails_the_checks_can_be_kept(clone: Clone, tmp_path: Path) -> None:
+    bad = library(tmp_path / "bad", NEXT, errors="class ProjectErr(Exception): pass\n")
+    done = ml_ready(clone, "upgrade", "--keep", bad)
+    assert done.status == 0, done
+    assert "`poe check` fails with it; kept" in done.output
+    assert installed(clone) == NEXT
+
+
+def test_a_project_moves_to_an_index_and_back(clone: Clone, index: Index) -> None:
+    before = content(clone)
+    wheel = shutil.copy(clone.folder / "vendor" / WHEEL, clone.root)
+    done = ml_ready(clone, "use-index", "company", "--url", f"{index.url}/")
+    assert done.status == 0, done
+    assert not (clone.folder / "vendor").exists()
+    assert 'reference = "company"' in (clone.folder / "poetry.lock").read_text()
+    assert installed(clone) == VERSION
+    commit(clone)
+    # From there another version is a number.
+    done = ml_ready(clone, "upgrade", NEXT)
+    assert done.status == 0, done
+    assert installed(clone) == NEXT
+    commit(clone)
+    assert "it cannot be locked, see above. The" in ml_ready(clone, "upgrade", "9.9.9").error
+    assert installed(clone) == NEXT
+    done = ml_ready(clone, "use-wheel", wheel)
+    assert done.status == 0, done
+    assert installed(clone) == VERSION
+    assert content(clone) == before
+
+
+def test_the_index_of_pip_needs_no_address(clone: Clone) -> None:
+    done = ml_ready(clone, "use-index", "pypi")
+    assert done.status == 0, done
+    assert "tool.poetry.source" not in (clone.folder / "pyproject.toml").read_text()
+    assert installed(clone) == VERSION
+    commit(clone)
+    assert ml_ready(clone, "upgrade", NEXT).status == 0
+    assert installed(clone) == NEXT
+
+
+def test_a_kill_at_any_moment_is_undone_by_git_and_bootstrap(clone: Clone, tmp_path: Path) -> None:
+    before = content(clone)
+    wheel = library(tmp_path / "next", NEXT)
+    command = [str(clone.folder / ".venv/bin/ml-ready"), "upgrade", str(wheel)]
+    seconds = 8
+    for moment in moments(seconds, 3):
+        cut_off(command, moment, signal.SIGKILL, cwd=clone.folder, env=clone.env)
+        back = "git checkout -q pyproject.toml poetry.lock vendor"
+        assert clone.run(*back.split()).status == 0
+        assert clone.bootstrap().status == 0
+        restored = content(clone)
+        restored.pop(wheel.name, None)  # which git does not know: nothing uses it
+        assert (restored, installed(clone)) == (before, VERSION)
+
+
+def test_ctrl_c_puts_back_what_was(clone: Clone, tmp_path: Path) -> None:
+    before = content(clone)
+    wheel = library(tmp_path / "next", NEXT)
+    command = [str(clone.folder / ".venv/bin/ml-ready"), "upgrade", str(wheel)]
+    begun = clone.folder / "vendor" / wheel.name
+    cut_off(command, 0.5, signal.SIGINT, begun.exists, cwd=clone.folder, env=clone.env)
+    assert (content(clone), changed(clone), installed(clone)) == (before, "", VERSION)
+
+
+def test_a_command_runs_on_a_checkout_and_changes_nothing(clone: Clone, tmp_path: Path) -> None:
+    library(tmp_path / "checkout", NEXT, words="WORD = 'of the checkout'\n")
+    checkout = tmp_path / "checkout" / "source"
+    command = ["python", "-c", "import ml_ready.words; print(ml_ready.words.WORD)"]
+    assert ml_ready(clone, "with-checkout", checkout, *command).output == "of the checkout\n"
+    assert ml_ready(clone, "with-checkout", checkout, "poe", "check").status == 0
+    assert ml_ready(clone, "with-checkout", checkout, "false").status == 1
+    assert changed(clone) == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["upgrade", "1.2.3"], "1.2.3: this project has ml-ready in vendor/, expected the path of"),
+        (["upgrade", "none.whl"], "none.whl: no readable wheel ("),
+        (["upgrade", "{timetable}"], ": a wheel of timetable 1.0, expected ml-ready in a file"),
+        (["use-index", "company"], "use-index company: expected --url URL"),
+        (["use-index", "pypi", "--url", "https://a.example"], "expected no --url"),
+        (["use-index", "a b", "--url", "https://a.example"], "a b: expected a name of letters"),
+        (["use-index", "own", "--url", "https://ann:x@a.example"], "without user and password."),
+        (["with-checkout", ".", "poe"], ".: no src/ml_ready, expected a checkout of ml-ready"),
+        (["with-checkout", "{template}"], "with-checkout: expected a command, such as poe check"),
+        (["with-checkout", "{template}", "no-such"], "no-such: no such command"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    clone: Clone, wheels: Path, arguments: list[str], line: str
+) -> None:
+    places = {"timetable": next(wheels.glob("timetable-*.whl")), "template": TEMPLATE}
+    done = ml_ready(clone, *(each.format(**places) for each in arguments))
+    assert line in done.error
+    assert changed(clone) == ""
+
+
+def test_changes_that_are_not_committed_are_not_overwritten(clone: Clone, tmp_path: Path) -> None:
+    settings = (clone.folder / "pyproject.toml").read_text()
+    clone.write("pyproject.toml", f"{settings}\n# ours\n")
+    line = ml_ready(clone, "upgrade", library(tmp_path / "next", NEXT)).error
+    assert line == "error: pyproject.toml: changed since the last commit. Commit it first"
+
+
+def test_pins_that_disagree_are_refused(clone: Clone, tmp_path: Path) -> None:
+    settings = (clone.folder / "pyproject.toml").read_text()
+    clone.write("pyproject.toml", settings.replace(f"=={VERSION}", "==7.0.0", 1))
+    line = ml_ready(clone, "upgrade", library(tmp_path / "next", NEXT)).error
+    assert "is pinned to 0.2.0, 7.0.0 from" in line
