@@ -25,8 +25,8 @@ MODEL_FILE = "model.onnx"
 METADATA_FILE = "metadata.json"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "index.html"
-COUNTS_FILE = "contract.json"
-QUARANTINE_FILE = "quarantine.parquet"
+_COUNTS_FILE = "contract.json"
+_QUARANTINE_FILE = "quarantine.parquet"
 QUARANTINE_FOLDER = "quarantine"  # of many files, which Spark writes
 RECORDS_FILE = "records.parquet"
 RETRAIN = "Train it: poe pipeline"
@@ -171,13 +171,13 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 def write_counts(folder: Path, tally: "Tally") -> None:
     """Write how many records are valid, and how many break each rule."""
     text = json.dumps({**_signature(), **tally._asdict()}, indent=2)
-    (folder / COUNTS_FILE).write_text(text, encoding="utf-8")
+    (folder / _COUNTS_FILE).write_text(text, encoding="utf-8")
 
 
 def write_quarantine(folder: Path, rows: "pl.DataFrame") -> None:
     """Write the rows that break the contract, each with its `row` number and `reason`."""
     signature = {f"ml_ready.{name}": str(value) for name, value in _signature().items()}
-    rows.write_parquet(folder / QUARANTINE_FILE, metadata=signature)
+    rows.write_parquet(folder / _QUARANTINE_FILE, metadata=signature)
 
 
 def write_records(folder: Path, records: "pl.DataFrame") -> None:

@@ -12,11 +12,11 @@ from .errors import ContractError
 if TYPE_CHECKING:
     from .config import Join
 
-SUFFIXES = (".parquet", ".csv")
-CHECK = "Check `source` and `data` in conf/."
+_SUFFIXES = (".parquet", ".csv")
+_CHECK = "Check `source` and `data` in conf/."
 
 
-def files(path: Path, remedy: str = CHECK) -> list[Path]:
+def files(path: Path, remedy: str = _CHECK) -> list[Path]:
     """Find the files of a table.
 
     Parameters
@@ -40,13 +40,13 @@ def files(path: Path, remedy: str = CHECK) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ContractError(f"{path}: no such file. {remedy}")
-    paths = sorted(each for each in path.rglob("*") if each.suffix in SUFFIXES and each.is_file())
+    paths = sorted(each for each in path.rglob("*") if each.suffix in _SUFFIXES and each.is_file())
     if not paths:
-        raise ContractError(f"{path}: no {' or '.join(SUFFIXES)} file in this folder. {remedy}")
+        raise ContractError(f"{path}: no {' or '.join(_SUFFIXES)} file in this folder. {remedy}")
     return paths
 
 
-def read(path: Path, remedy: str = CHECK) -> pl.DataFrame:
+def read(path: Path, remedy: str = _CHECK) -> pl.DataFrame:
     """Read a table from all its files.
 
     Parameters
@@ -129,7 +129,7 @@ def read_named(folder: Path, name: str) -> pl.DataFrame:
     return read(folder / name)
 
 
-def schema(path: Path, remedy: str = CHECK) -> pl.Schema:
+def schema(path: Path, remedy: str = _CHECK) -> pl.Schema:
     """Look up names and types of a table, which are the same in all its files, or it is refused.
 
     Parameters

@@ -18,12 +18,12 @@ from ..errors import ContractError
 Dtype = Literal["Int32", "Int64", "Float32", "Float64", "String", "Boolean", "Datetime"]
 
 # Features are float32, so nothing beyond its range is a number here.
-FLOAT32_LIMIT = 3.4028234663852886e38
-TYPE_LIMITS: dict[str, tuple[float, float]] = {
+_FLOAT32_LIMIT = 3.4028234663852886e38
+_TYPE_LIMITS: dict[str, tuple[float, float]] = {
     "Int32": (-(2**31), 2**31 - 1),
     "Int64": (-(2**63), 2**63 - 1),
-    "Float32": (-FLOAT32_LIMIT, FLOAT32_LIMIT),
-    "Float64": (-FLOAT32_LIMIT, FLOAT32_LIMIT),
+    "Float32": (-_FLOAT32_LIMIT, _FLOAT32_LIMIT),
+    "Float64": (-_FLOAT32_LIMIT, _FLOAT32_LIMIT),
 }
 # What a row that breaks the contract is given.
 RESERVED = ("row", "reason")
@@ -36,7 +36,7 @@ PYTHON_TYPES: dict[str, type] = {
     "Boolean": bool,
     "Datetime": datetime,
 }
-KIND_NAMES: dict[type, str] = {
+_KIND_NAMES: dict[type, str] = {
     int: "a whole number",
     float: "a number",
     str: "text",
@@ -93,7 +93,7 @@ class Column:
             self._refuse(f"no type {self.dtype}, choose one of {', '.join(PYTHON_TYPES)}")
         limits = [limit for limit in (self.minimum, self.maximum) if limit is not None]
         whole = self.dtype.startswith("Int")
-        if limits and self.dtype not in TYPE_LIMITS:
+        if limits and self.dtype not in _TYPE_LIMITS:
             self._refuse("minimum and maximum are for numbers")
         if whole and any(limit != int(limit) for limit in limits):
             self._refuse("minimum and maximum of a whole number are whole numbers")
@@ -119,7 +119,7 @@ class Column:
     @property
     def rule(self) -> str:
         """What a value has to be, in words."""
-        text = f"must be {KIND_NAMES[PYTHON_TYPES[self.dtype]]}"
+        text = f"must be {_KIND_NAMES[PYTHON_TYPES[self.dtype]]}"
         if self.minimum is not None or self.maximum is not None:
             low, high = self.limits or ("", "")
             text += f" from {low:.10g} to {high:.10g}"
@@ -137,9 +137,9 @@ class Column:
     @property
     def limits(self) -> tuple[float, float] | None:
         """Inclusive limits, from the declaration or the type; None where the type has none."""
-        if self.dtype not in TYPE_LIMITS:
+        if self.dtype not in _TYPE_LIMITS:
             return None
-        low, high = TYPE_LIMITS[self.dtype]
+        low, high = _TYPE_LIMITS[self.dtype]
         return (
             low if self.minimum is None else self.minimum,
             high if self.maximum is None else self.maximum,

@@ -11,7 +11,7 @@ from ..project import Project
 from .configure import configuration
 from .folders import Paths
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
@@ -67,10 +67,10 @@ def conclude(folder: Path, tally: contract.Tally, tolerance: float) -> None:
         When more rows break it.
     """
     for rule, count in tally.rules.items():
-        log.warning("%s: broken by %d records, see the quarantine in data/raw", rule, count)
+        _log.warning("%s: broken by %d records, see the quarantine in data/raw", rule, count)
     contract.require_tolerated(tally, tolerance)
     artifact.write_counts(folder, tally)
-    log.info("%d records valid, %d set aside", tally.valid, tally.quarantined)
+    _log.info("%d records valid, %d set aside", tally.valid, tally.quarantined)
 
 
 def records(

@@ -10,7 +10,7 @@ from ..serving.batch import score_file
 from ..serving.predictor import Predictor
 from .folders import Paths
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
@@ -40,5 +40,5 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
         predictor, options.input, options.output, skip_invalid=options.skip_invalid
     )
     for rule, rows in summary.broken.items():
-        log.warning("%s: %d rows without a prediction", rule, rows)
-    log.info("%d rows written to %s", summary.rows, options.output)
+        _log.warning("%s: %d rows without a prediction", rule, rows)
+    _log.info("%d rows written to %s", summary.rows, options.output)

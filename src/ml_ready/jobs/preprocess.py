@@ -17,7 +17,7 @@ from ..windows import extent, require_variety, split
 from .configure import configuration
 from .folders import Paths
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
@@ -53,7 +53,7 @@ def preprocess(project: Project, where: Paths, config: Config[Any, Any]) -> None
     require_variety({name: extent(window, target) for name, window in cut.items()}, target)
     dropped = records.height - sum(window.height for window in cut.values())
     if dropped:
-        log.info("%d records dropped: their outcome is unknown", dropped)
+        _log.info("%d records dropped: their outcome is unknown", dropped)
     columns = kept(project, config.data.split)
     for name, window in cut.items():
         folder = where.window(name)
@@ -62,7 +62,7 @@ def preprocess(project: Project, where: Paths, config: Config[Any, Any]) -> None
         folder.mkdir(parents=True, exist_ok=True)
         window.select(columns).write_parquet(folder / f"part-{where.host[0]}.parquet")
         mean = window[target].to_numpy().mean()
-        log.info("%s: %d rows, %s is %.3f on average", name, window.height, target, mean)
+        _log.info("%s: %d rows, %s is %.3f on average", name, window.height, target, mean)
 
 
 def emptied(folder: Path) -> Path:

@@ -24,7 +24,7 @@ from . import packages
 from .configure import PARAMS, configuration
 from .folders import Paths
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
@@ -55,7 +55,7 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     for overrides, config in zip(tries, configurations, strict=True):
         with tempfile.TemporaryDirectory() as folder:
             metrics = train(project, where, config, Path(folder))
-        log.info("%s: validation %s", " ".join(overrides), project.task.summary(metrics))
+        _log.info("%s: validation %s", " ".join(overrides), project.task.summary(metrics))
 
 
 def train(
@@ -91,7 +91,7 @@ def train(
         for path, remedy in sources
     )
     origin = provenance(where.root, [path for source in sources for path in tables.files(*source)])
-    log.info("training on %d rows", frame.height)
+    _log.info("training on %d rows", frame.height)
     checkpoints = Checkpoints(
         where.job.checkpoints if where.job else None, identity(project, config, origin)
     )

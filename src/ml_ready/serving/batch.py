@@ -12,8 +12,8 @@ from ..errors import ContractError, ProjectError
 from .predictor import Predictor
 
 CHUNK = 100_000
-SUFFIXES = (".parquet", ".csv", ".jsonl")
-NO_REASON = pl.lit(None, pl.String).alias("reason")
+_SUFFIXES = (".parquet", ".csv", ".jsonl")
+_NO_REASON = pl.lit(None, pl.String).alias("reason")
 
 
 @dataclass
@@ -86,8 +86,8 @@ def score_file(
 
 def _require_suffixes(source: Path, output: Path) -> None:
     for path in (source, output):
-        if path.suffix not in SUFFIXES:
-            raise ProjectError(f"{path} is of no known kind: expected {', '.join(SUFFIXES)}.")
+        if path.suffix not in _SUFFIXES:
+            raise ProjectError(f"{path} is of no known kind: expected {', '.join(_SUFFIXES)}.")
     if not output.parent.is_dir():
         raise ProjectError(f"{output.parent} is no folder.", "Make it, or name another output.")
     if source.resolve() == output.resolve():
@@ -128,5 +128,5 @@ def _score(
     predictions = predictor.outputs.table(predictor.frame(checked.valid))
     refused = checked.quarantined.select("row", "reason")
     rows = chunk.select(pl.row_index("row")).join(refused, on="row", how="anti")
-    answered = rows.sort("row").with_columns(*predictions, NO_REASON)
+    answered = rows.sort("row").with_columns(*predictions, _NO_REASON)
     return pl.concat([answered, refused], how="diagonal").sort("row")

@@ -14,7 +14,7 @@ from ..artifact import METADATA_FILE, RETRAIN, one_line, read_metadata, read_mod
 from ..errors import MismatchError, ModelError
 from ..project import Outputs, Project
 
-AS_IS = pl.QueryOptFlags.none()
+_AS_IS = pl.QueryOptFlags.none()
 
 
 class Predictor:
@@ -75,7 +75,7 @@ class Predictor:
             When the model gives something that is not a number.
         """
         self._batch = pl.DataFrame(rows, schema=self._schema)
-        return self.score(self._plan.collect(engine="in-memory", optimizations=AS_IS))
+        return self.score(self._plan.collect(engine="in-memory", optimizations=_AS_IS))
 
     def frame(self, records: pl.DataFrame) -> np.ndarray:
         """Score a table of records.

@@ -24,7 +24,7 @@ MEAN = "mean"
 LINEAR_ROWS = 10_000
 GROUPS = 20
 # Residuals beyond these shares of the rows would flatten the picture of all the others.
-SHOWN = (0.01, 0.99)
+_SHOWN = (0.01, 0.99)
 _QUANTILE = re.compile(r"q(0\.\d+)")
 
 
@@ -466,7 +466,7 @@ class Regression:
         for window, (target, scores) in scored.items():
             predicted = point(scores, outputs)
             residuals = target - predicted
-            counts, edges = np.histogram(residuals, 40, tuple(np.quantile(residuals, SHOWN)))
+            counts, edges = np.histogram(residuals, 40, tuple(np.quantile(residuals, _SHOWN)))
             curves.add("residuals", window, residual=edges[:-1], share=counts / target.size)
             groups = _groups(predicted)
             means = [predicted[rows].mean() for rows in groups]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-SHARES = 20
+_SHARES = 20
 
 
 class Checkpoints:
@@ -38,7 +38,7 @@ class Checkpoints:
         ------
         int
         """
-        step = max(1, most // SHARES) if self._folder else most
+        step = max(1, most // _SHARES) if self._folder else most
         yield from range(done + step - done % step, most, step)
         if done < most:
             yield most
@@ -78,9 +78,9 @@ class Checkpoints:
             # Jobs alone write there (docs/iam/job.json), and they run this code anyway.
             state = pickle.loads(path.read_bytes())  # noqa: S301
         except Exception as error:  # a damaged pickle raises almost anything
-            log.warning("%s: not readable (%s), training starts again", path, type(error).__name__)
+            _log.warning("%s: not readable (%s), training starts again", path, type(error).__name__)
             return None
-        log.info("Going on from %s", path)
+        _log.info("Going on from %s", path)
         return state
 
     def _path(self, folder: Path, name: str) -> Path:
