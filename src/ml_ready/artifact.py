@@ -49,6 +49,17 @@ def write_model(folder: Path, model: bytes, metadata: Mapping[str, Any]) -> dict
     dict
         The metadata as they were written: with the format, and with format, file and checksum of
         the model.
+
+    Examples
+    --------
+    Into an empty `folder`:
+
+    >>> from ml_ready.artifact import read_metadata, read_model, write_model
+    >>> written = write_model(folder, b"a model", {"contract_version": "1", "outputs": {}})
+    >>> written["model"]
+    {'format': 'onnx', 'file': 'model.onnx', 'crc32': 2796951773}
+    >>> read_model(folder, read_metadata(folder))
+    b'a model'
     """
     described = {"format": "onnx", "file": MODEL_FILE, "crc32": zlib.crc32(model)}
     written = {**_signature(), "model": described, **metadata}
@@ -138,6 +149,15 @@ def write_metrics(folder: Path, metrics: Mapping[str, Any], model: Mapping[str, 
         By window, and the verdict as `gate`.
     model : mapping
         `model` of its metadata: whose metrics these are.
+
+    Examples
+    --------
+    Into an empty `folder`:
+
+    >>> from ml_ready.artifact import read_metrics, write_metrics
+    >>> write_metrics(folder, {"test": {"roc_auc": 0.7}, "gate": {"good": True}}, {"crc32": 7})
+    >>> read_metrics(folder)["test"]
+    {'roc_auc': 0.7}
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**_signature(), **metrics, "model": dict(model)}, indent=2)

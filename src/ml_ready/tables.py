@@ -35,6 +35,17 @@ def files(path: Path, remedy: str = _CHECK) -> list[Path]:
     ------
     ContractError
         When there is no file.
+
+    Examples
+    --------
+    In an empty `folder`:
+
+    >>> import polars as pl
+    >>> from ml_ready.tables import files
+    >>> for month in ("2024-02", "2024-01"):
+    ...     pl.DataFrame({"kg": [2]}).write_csv(folder / f"{month}.csv")
+    >>> [path.name for path in files(folder)]
+    ['2024-01.csv', '2024-02.csv']
     """
     if path.is_file():
         return [path]
@@ -65,6 +76,16 @@ def read(path: Path, remedy: str = _CHECK) -> pl.DataFrame:
     ------
     ContractError
         When a file is missing, cannot be read, or has other columns than the one before it.
+
+    Examples
+    --------
+    In an empty `folder`:
+
+    >>> import polars as pl
+    >>> from ml_ready.tables import read
+    >>> pl.DataFrame({"depot": ["north", None], "kg": [2, 3]}).write_csv(folder / "parcels.csv")
+    >>> read(folder / "parcels.csv").to_dicts()
+    [{'depot': 'north', 'kg': '2'}, {'depot': None, 'kg': '3'}]
     """
     schema(path, remedy)
     return pl.concat(_read(each) for each in files(path, remedy))
@@ -205,6 +226,16 @@ def join(table: pl.DataFrame, others: Sequence[tuple["Join", pl.DataFrame]]) -> 
     ContractError
         When a table is empty, when a key is missing on either side, has another type, or is not
         unique on the right, or when another column is on both sides.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from ml_ready.config import Join
+    >>> from ml_ready.tables import join
+    >>> parcels = pl.DataFrame({"depot": ["north", "west"], "kg": [2, 3]})
+    >>> staff = pl.DataFrame({"depot": ["north"], "people": [12]})
+    >>> join(parcels, [(Join(table="staff.parquet", keys=["depot"]), staff)]).to_dicts()
+    [{'depot': 'north', 'kg': 2, 'people': 12}, {'depot': 'west', 'kg': 3, 'people': None}]
     """
     for declared, other in others:
         joined_schema(table.schema, other.schema, declared)

@@ -128,13 +128,35 @@ def require_docker() -> None:
 
 
 def project(root: Path) -> str:
-    """Return the name of a project."""
+    """Return the name of a project.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The repository of the project.
+
+    Returns
+    -------
+    str
+        As its `pyproject.toml` says.
+    """
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     return str(settings["project"]["name"])
 
 
 def commit(root: Path) -> str:
-    """Return the commit that an image is built from, with `-dirty` where that is not all of it."""
+    """Return the commit that an image is built from.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The repository of the project.
+
+    Returns
+    -------
+    str
+        With `-dirty` where the image holds changes that no commit has; empty outside a repository.
+    """
     text = (root / ".dockerignore").read_text(encoding="utf-8")
     sources = [".dockerignore", "container", *re.findall("^!(.+)$", text, re.MULTILINE)]
     head = _git(root, "rev-parse", "HEAD")

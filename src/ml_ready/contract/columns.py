@@ -73,6 +73,15 @@ class Column:
     ------
     ContractError
         For a name or type that cannot be used, or a rule that does not go with the type.
+
+    Examples
+    --------
+    >>> from ml_ready.contract import Column
+    >>> Column("kg", "Float32", "weight of the parcel", minimum=0, maximum=100).rule
+    'must be a number from 0 to 100, and not missing'
+    >>> Column("depot", "String", "where it was sent from", minimum=0)
+    Traceback (most recent call last):
+    ml_ready.errors.ContractError: schema.py, column depot: minimum and maximum are for numbers.
     """
 
     name: str
@@ -147,13 +156,49 @@ class Column:
 
 
 def version(columns: Sequence[Column]) -> str:
-    """Return twelve hexadecimal digits that change with the contract, descriptions apart."""
+    """Return a version that changes with the contract, but not with a description.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
+
+    Examples
+    --------
+    >>> from ml_ready.contract import Column, version
+    >>> first = version([Column("kg", "Float32", "weight")])
+    >>> first == version([Column("kg", "Float32", "weight of the parcel")])
+    True
+    >>> first == version([Column("kg", "Float32", "weight", minimum=0)])
+    False
+    """
     text = json.dumps([asdict(column) | {"description": ""} for column in columns], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def inputs(columns: Sequence[Column]) -> list[Column]:
-    """Return the columns that are known when a prediction is asked for."""
+    """Return the columns that are known when a prediction is asked for.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+
+    Returns
+    -------
+    list of Column
+
+    Examples
+    --------
+    >>> from ml_ready.contract import Column, inputs
+    >>> weight = Column("kg", "Float32", "weight")
+    >>> duration = Column("hours", "Float32", "on the way", known_at_prediction=False)
+    >>> [column.name for column in inputs([weight, duration])]
+    ['kg']
+    """
     return [column for column in columns if column.known_at_prediction]
 
 

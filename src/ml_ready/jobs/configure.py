@@ -44,6 +44,18 @@ def configuration(
     ------
     ConfigError
         For an unknown key, a value that is not allowed, or a name that the code does not have.
+
+    Examples
+    --------
+    With a `project`:
+
+    >>> from ml_ready.jobs.configure import configuration
+    >>> from ml_ready.jobs.folders import Paths
+    >>> configuration(project, Paths(project.root), ["seed=3"]).seed
+    3
+    >>> configuration(project, Paths(project.root), ["sed=3"])
+    Traceback (most recent call last):
+    ml_ready.errors.ConfigError: sed=3: no such key; the configuration has data, evaluation...
     """
     kind = _configuration_type(project)
     if PARAMS in overrides:
@@ -62,6 +74,13 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     """Write `params.yaml`, which DVC compares to decide which stages run.
 
     Beside the configuration it holds the versions of the packages that decide each stage's result.
+
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        Overrides in Hydra's grammar, as `configuration` takes them.
 
     Raises
     ------

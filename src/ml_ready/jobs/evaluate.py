@@ -54,6 +54,13 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
 
     With `--verdict` it stops none: whoever reads `metrics.json` decides.
 
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        `--verdict`, and overrides as `configuration` takes them.
+
     Raises
     ------
     ConfigError

@@ -16,6 +16,13 @@ _log = logging.getLogger(__name__)
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     """Add a prediction to each row of a file.
 
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        The file to read, the file to write, and options: `ml-ready predict --help` lists them.
+
     Raises
     ------
     ContractError

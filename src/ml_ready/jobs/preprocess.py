@@ -23,6 +23,13 @@ _log = logging.getLogger(__name__)
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     """Compute the features and cut the windows.
 
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        Overrides in Hydra's grammar, as `configuration` takes them.
+
     Raises
     ------
     ConfigError
@@ -96,6 +103,19 @@ def windows(project: Project, records: pl.DataFrame, boundaries: Split) -> dict[
     ------
     ContractError
         When a feature needs what is known only later, or the records cannot be split so.
+
+    Examples
+    --------
+    With a `project`:
+
+    >>> from ml_ready.jobs.configure import configuration
+    >>> from ml_ready.jobs.folders import Paths
+    >>> from ml_ready.jobs.ingest import records
+    >>> from ml_ready.jobs.preprocess import windows
+    >>> config = configuration(project, Paths(project.root))
+    >>> checked = records(project, project.root / config.source, config.data)
+    >>> list(windows(project, checked.valid, config.data.split))
+    ['train', 'validation', 'test']
     """
     require_no_leakage(project)
     frame = project.add_target(project.features(records.lazy()))

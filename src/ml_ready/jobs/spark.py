@@ -41,6 +41,13 @@ _TYPES = {
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     """Source tables → features and target of each window, on this machine or many.
 
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        `--master`, and overrides as `configuration` takes them.
+
     Raises
     ------
     ConfigError

@@ -32,6 +32,13 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
 
     A job trains into its model folder, with its hyperparameters.
 
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        Overrides as `configuration` takes them, where `model.learning_rate=0.05,0.1` are two tries.
+
     Raises
     ------
     ConfigError

@@ -52,6 +52,20 @@ def score_file(
         When the model gives something that is not a number.
     ProjectError
         When a file cannot be read or written.
+
+    Examples
+    --------
+    With a `project`, the folder `models` of its trained model, a `record`, and an empty `folder`:
+
+    >>> import polars as pl
+    >>> from ml_ready.serving.batch import score_file
+    >>> from ml_ready.serving.predictor import Predictor
+    >>> source, output = folder / "records.parquet", folder / "answers.parquet"
+    >>> pl.DataFrame([record]).write_parquet(source)
+    >>> score_file(Predictor(project, models), source, output)
+    Summary(rows=1, broken=Counter())
+    >>> pl.read_parquet(output).columns[-2:]
+    ['probability', 'label']
     """
     _require_suffixes(source, output)
     added = [*predictor.outputs.columns, *(["reason"] if skip_invalid else [])]

@@ -94,6 +94,19 @@ class Formats:
         The msgspec types of a record, of a JSON request, and of the answer to one.
     accepted : dict of bytes to Format
         By content type.
+
+    Examples
+    --------
+    With a `project` and a `record`:
+
+    >>> import msgspec
+    >>> from ml_ready.serving.formats import Formats
+    >>> body = msgspec.json.encode({"instances": [record]})
+    >>> records, write = Formats(project).read_json(body)
+    >>> records[0].depot
+    'west'
+    >>> write([{"probability": 0.25, "label": 0}])
+    b'{"predictions":[{"probability":0.25,"label":0}]}'
     """
 
     def __init__(self, project: Project) -> None:

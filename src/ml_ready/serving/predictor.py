@@ -32,6 +32,16 @@ class Predictor:
         When a file is missing or broken.
     MismatchError
         When the model was made for another contract, other features or other outputs.
+
+    Examples
+    --------
+    With a `project`, the folder `models` of its trained model, and a `record`:
+
+    >>> from ml_ready.serving.predictor import Predictor
+    >>> predictor = Predictor(project, models)
+    >>> scores = predictor.records([record])
+    >>> predictor.outputs.predictions(scores.tolist())
+    [{'probability': 0..., 'label': 0}]
     """
 
     def __init__(self, project: Project, folder: Path) -> None:

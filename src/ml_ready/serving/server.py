@@ -140,7 +140,29 @@ class Invocations:
 
 
 def create_app(predictor: Predictor) -> ASGIApp:
-    """Return the application that serves one model."""
+    """Return the application that serves one model.
+
+    Parameters
+    ----------
+    predictor : Predictor
+
+    Returns
+    -------
+    ASGI application
+        With `GET /ping`, `GET /openapi.json` and `POST /invocations`.
+
+    Examples
+    --------
+    With a `project` and the folder `models` of its trained model:
+
+    >>> import asyncio, httpx
+    >>> from ml_ready.serving.predictor import Predictor
+    >>> from ml_ready.serving.server import create_app
+    >>> transport = httpx.ASGITransport(create_app(Predictor(project, models)))
+    >>> client = httpx.AsyncClient(transport=transport, base_url="http://server")
+    >>> asyncio.run(client.get("/ping")).json()
+    {'status': 'ok'}
+    """
     formats = Formats(predictor.project)
     invocations = Invocations(predictor, formats)
 

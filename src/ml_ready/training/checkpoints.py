@@ -21,6 +21,17 @@ class Checkpoints:
         Without one, nothing is kept.
     identity : str
         What the result depends on: the state of another training is never taken up.
+
+    Examples
+    --------
+    In an empty `folder`; a training with other settings has another identity:
+
+    >>> from ml_ready.training.checkpoints import Checkpoints
+    >>> checkpoints = Checkpoints(folder, identity="4f53cda18c2baa0c")
+    >>> checkpoints.save("model", {"rounds": 20})
+    >>> checkpoints.load("model")
+    {'rounds': 20}
+    >>> Checkpoints(folder, identity="9c56cc51b374c3ba").load("model")
     """
 
     def __init__(self, folder: Path | None = None, identity: str = "") -> None:
@@ -37,6 +48,16 @@ class Checkpoints:
         Yields
         ------
         int
+
+        Examples
+        --------
+        In an empty `folder`, with 90 of 100 rounds done:
+
+        >>> from ml_ready.training.checkpoints import Checkpoints
+        >>> list(Checkpoints(folder).due(90, 100))
+        [95, 100]
+        >>> list(Checkpoints().due(90, 100))
+        [100]
         """
         step = max(1, most // _SHARES) if self._folder else most
         yield from range(done + step - done % step, most, step)
