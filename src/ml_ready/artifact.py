@@ -25,8 +25,8 @@ MODEL_FILE = "model.onnx"
 METADATA_FILE = "metadata.json"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "index.html"
-COUNTS_FILE = "contract.json"
-QUARANTINE_FILE = "quarantine.parquet"
+_COUNTS_FILE = "contract.json"
+_QUARANTINE_FILE = "quarantine.parquet"
 QUARANTINE_FOLDER = "quarantine"  # of many files, which Spark writes
 RECORDS_FILE = "records.parquet"
 RETRAIN = "Train it: poe pipeline"
@@ -49,6 +49,17 @@ def write_model(folder: Path, model: bytes, metadata: Mapping[str, Any]) -> dict
     dict
         The metadata as they were written: with the format, and with format, file and checksum of
         the model.
+
+    Examples
+    --------
+    Into an empty `folder`:
+
+    >>> from ml_ready.artifact import read_metadata, read_model, write_model
+    >>> written = write_model(folder, b"a model", {"contract_version": "1", "outputs": {}})
+    >>> written["model"]
+    {'format': 'onnx', 'file': 'model.onnx', 'crc32': 2796951773}
+    >>> read_model(folder, read_metadata(folder))
+    b'a model'
     """
     described = {"format": "onnx", "file": MODEL_FILE, "crc32": zlib.crc32(model)}
     written = {**_signature(), "model": described, **metadata}
@@ -138,6 +149,15 @@ def write_metrics(folder: Path, metrics: Mapping[str, Any], model: Mapping[str, 
         By window, and the verdict as `gate`.
     model : mapping
         `model` of its metadata: whose metrics these are.
+
+    Examples
+    --------
+    Into an empty `folder`:
+
+    >>> from ml_ready.artifact import read_metrics, write_metrics
+    >>> write_metrics(folder, {"test": {"roc_auc": 0.7}, "gate": {"good": True}}, {"crc32": 7})
+    >>> read_metrics(folder)["test"]
+    {'roc_auc': 0.7}
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**_signature(), **metrics, "model": dict(model)}, indent=2)
@@ -171,13 +191,13 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 def write_counts(folder: Path, tally: "Tally") -> None:
     """Write how many records are valid, and how many break each rule."""
     text = json.dumps({**_signature(), **tally._asdict()}, indent=2)
-    (folder / COUNTS_FILE).write_text(text, encoding="utf-8")
+    (folder / _COUNTS_FILE).write_text(text, encoding="utf-8")
 
 
 def write_quarantine(folder: Path, rows: "pl.DataFrame") -> None:
     """Write the rows that break the contract, each with its `row` number and `reason`."""
     signature = {f"ml_ready.{name}": str(value) for name, value in _signature().items()}
-    rows.write_parquet(folder / QUARANTINE_FILE, metadata=signature)
+    rows.write_parquet(folder / _QUARANTINE_FILE, metadata=signature)
 
 
 def write_records(folder: Path, records: "pl.DataFrame") -> None:

@@ -81,6 +81,12 @@ def percentiles(draws: Sequence[float] | np.ndarray, confidence: float) -> Inter
     References
     ----------
     Efron, Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13.
+
+    Examples
+    --------
+    >>> from ml_ready.checks import percentiles
+    >>> percentiles([7.0, 4.0, 6.0, 8.0, 10.0], confidence=0.5)
+    Interval(value=7.0, low=5.5, high=8.5)
     """
     value, *others = draws
     low, high = np.nanquantile(others, [(1 - confidence) / 2, (1 + confidence) / 2])
@@ -114,6 +120,13 @@ def compare(
     -------
     Check
         With `window` and `value` as evidence.
+
+    Examples
+    --------
+    >>> from ml_ready.checks import compare
+    >>> check = compare("loss", "Is the loss small?", 0.7, "≤", 0.5, window="test")
+    >>> check.threshold, check.passed
+    ('≤ 0.5', False)
     """
     verdict = Verdict.PASSED if _RELATIONS[relation](value, bound) else Verdict.FAILED
     evidence = {"window": window, "value": value}
@@ -138,6 +151,13 @@ def compare_gains(
     Returns
     -------
     list of Check
+
+    Examples
+    --------
+    >>> from ml_ready.checks import Interval, compare_gains
+    >>> gains = {"prior": Interval(0.2, 0.1, 0.3), "linear": Interval(0.01, -0.01, 0.03)}
+    >>> {check.id: check.passed for check in compare_gains("test", gains, "roc_auc", 0.0)}
+    {'roc_auc gain over prior, lower end': True, 'roc_auc gain over linear, lower end': False}
     """
     return [
         compare(
@@ -173,6 +193,13 @@ def require_passed(checks: Sequence[Check]) -> None:
     ------
     GateError
         Naming each failed check with its value and bound.
+
+    Examples
+    --------
+    >>> from ml_ready.checks import compare, require_passed
+    >>> require_passed([compare("loss", "Is the loss small?", 0.7, "≤", 0.5, window="test")])
+    Traceback (most recent call last):
+    ml_ready.errors.GateError: The model is not good enough: loss on test is 0.7000...
     """
     failed = failures(checks)
     if failed:

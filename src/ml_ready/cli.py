@@ -14,10 +14,10 @@ from .errors import ProjectError
 if TYPE_CHECKING:
     from .project import Project
 
-SETTINGS = "pyproject.toml"
+_SETTINGS = "pyproject.toml"
 
 
-class Command(NamedTuple):
+class _Command(NamedTuple):
     """Where a command is, what it needs, and what it does."""
 
     module: str
@@ -26,25 +26,25 @@ class Command(NamedTuple):
 
 
 # Commands of a project: `main(project, where, arguments)`.
-OF_PROJECT = {
-    "configure": Command("jobs.configure", "train", "write params.yaml from conf/"),
-    "predict": Command("jobs.predict", "train", "score a file of records"),
+_OF_PROJECT = {
+    "configure": _Command("jobs.configure", "train", "write params.yaml from conf/"),
+    "predict": _Command("jobs.predict", "train", "score a file of records"),
 }
 # Commands that know a project by its folder: `main(arguments)`, or the function named.
 OF_FOLDER = {
-    "image": Command("aws.images", "aws", "build the images of container/Dockerfile"),
-    "pipeline": Command("aws.pipeline", "aws", "deploy and run the pipeline on SageMaker"),
-    "registry": Command("aws.registry", "aws", "list, register, approve and reject versions"),
-    "endpoint": Command("aws.endpoint", "aws", "deploy versions, roll back, show the state"),
-    "experiment": Command("aws.experiment", "aws", "compare two variants"),
-    "load": Command("aws.load", "aws", "put load on a running server"),
-    "sagemaker-local": Command("aws.local", "aws", "run jobs and pipeline in local containers"),
-    "upgrade": Command("pin:upgrade", "", "use another version of ml-ready, if the checks pass"),
-    "use-index": Command("pin:use_index", "", "take ml-ready from a package index"),
-    "use-wheel": Command("pin:use_wheel", "", "take ml-ready from a wheel in vendor/"),
-    "with-checkout": Command("pin:with_checkout", "", "run a command on a checkout of ml-ready"),
+    "image": _Command("aws.images", "aws", "build the images of container/Dockerfile"),
+    "pipeline": _Command("aws.pipeline", "aws", "deploy and run the pipeline on SageMaker"),
+    "registry": _Command("aws.registry", "aws", "list, register, approve and reject versions"),
+    "endpoint": _Command("aws.endpoint", "aws", "deploy versions, roll back, show the state"),
+    "experiment": _Command("aws.experiment", "aws", "compare two variants"),
+    "load": _Command("aws.load", "aws", "put load on a running server"),
+    "sagemaker-local": _Command("aws.local", "aws", "run jobs and pipeline in local containers"),
+    "upgrade": _Command("pin:upgrade", "", "use another version of ml-ready, if the checks pass"),
+    "use-index": _Command("pin:use_index", "", "take ml-ready from a package index"),
+    "use-wheel": _Command("pin:use_wheel", "", "take ml-ready from a wheel in vendor/"),
+    "with-checkout": _Command("pin:with_checkout", "", "run a command on a checkout of ml-ready"),
 }
-COMMANDS = OF_PROJECT | OF_FOLDER
+COMMANDS = _OF_PROJECT | OF_FOLDER
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -87,8 +87,8 @@ def load_project(folder: Path) -> "Project":
     from .project import Project
 
     for each in (folder, *folder.parents):
-        if (each / SETTINGS).is_file():
-            settings = tomllib.loads((each / SETTINGS).read_text(encoding="utf-8"))
+        if (each / _SETTINGS).is_file():
+            settings = tomllib.loads((each / _SETTINGS).read_text(encoding="utf-8"))
             named = settings.get("tool", {}).get("ml-ready", {}).get("project", "")
             module, _, attribute = str(named).partition(":")
             if not (module and attribute):
@@ -97,11 +97,11 @@ def load_project(folder: Path) -> "Project":
             if isinstance(project, Project):
                 return project
             raise ProjectError(
-                f"{each / SETTINGS}: tool.ml-ready.project is {named}, expected the name of a "
+                f"{each / _SETTINGS}: tool.ml-ready.project is {named}, expected the name of a "
                 "Project, such as flight_delays.project:PROJECT."
             )
     raise ProjectError(
-        f"{folder}: no {SETTINGS} here names a project in [tool.ml-ready].",
+        f"{folder}: no {_SETTINGS} here names a project in [tool.ml-ready].",
         "Run the command in a project.",
     )
 
@@ -120,7 +120,7 @@ def _run(name: str, arguments: list[str]) -> None:
             f"ml-ready {name} needs {error.name.partition('.')[0]}: install "
             f"ml-ready[{command.extra}]"
         ) from error
-    if name in OF_PROJECT:
+    if name in _OF_PROJECT:
         from .jobs.run import run
 
         project = load_project(Path.cwd())

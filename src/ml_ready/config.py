@@ -30,7 +30,19 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class Section(BaseModel):
-    """A part of the configuration; unknown keys are refused."""
+    """A part of the configuration; unknown keys are refused.
+
+    Examples
+    --------
+    >>> from ml_ready.config import Section, validate
+    >>> class Hyperparameters(Section):
+    ...     learning_rate: float
+    >>> validate(Hyperparameters, {"learning_rate": 0.1})
+    Hyperparameters(learning_rate=0.1)
+    >>> validate(Hyperparameters, {"learning_rate": 0.1, "depth": 3})
+    Traceback (most recent call last):
+    ml_ready.errors.ConfigError: depth=3: no such key; the configuration has learning_rate
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -210,6 +222,12 @@ def combinations(overrides: Sequence[str]) -> list[list[str]]:
     ------
     ConfigError
         When one is not in Hydra's override grammar.
+
+    Examples
+    --------
+    >>> from ml_ready.config import combinations
+    >>> combinations(["seed=7", "model.learning_rate=0.05,0.1"])
+    [['seed=7', 'model.learning_rate=0.05'], ['seed=7', 'model.learning_rate=0.1']]
     """
     try:
         choices = [

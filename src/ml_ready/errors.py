@@ -10,6 +10,15 @@ class ProjectError(Exception):
         What was wrong with which value, and what was expected.
     remedy : str
         What to do about it, where `problem` does not say so.
+
+    Examples
+    --------
+    >>> from ml_ready.errors import ConfigError
+    >>> error = ConfigError("seed=-1: expected 0 or more.", "Change conf/config.yaml.")
+    >>> str(error)
+    'seed=-1: expected 0 or more. Change conf/config.yaml.'
+    >>> error.remedy
+    'Change conf/config.yaml.'
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from .errors import ProjectError
 
-SETTINGS, LOCK, VENDOR = "pyproject.toml", "poetry.lock", "vendor"
-CHANGED = (SETTINGS, LOCK, VENDOR)
+_SETTINGS, _LOCK, _VENDOR = "pyproject.toml", "poetry.lock", "vendor"
+_CHANGED = (_SETTINGS, _LOCK, _VENDOR)
 _PIN = re.compile(r'(?<="ml-ready)((?:\[[^\]]*\])?==)([^"]+)')
 _ORIGIN = re.compile(r"^(ml-ready = )(\{.*\})$", re.MULTILINE)
 _SOURCE = '\n[[tool.poetry.source]]\nname = "{}"\nurl = "{}"\npriority = "explicit"\n'
@@ -46,11 +46,11 @@ class Pin:
     def origin(self) -> str:
         """What `[tool.poetry.dependencies]` says."""
         if self.wheel:
-            return f'{{ path = "{VENDOR}/{self.wheel.name}" }}'
+            return f'{{ path = "{_VENDOR}/{self.wheel.name}" }}'
         return f'{{ source = "{self.index}" }}'
 
     def __str__(self) -> str:
-        place = f"{VENDOR}/{self.wheel.name}" if self.wheel else f"the index {self.index}"
+        place = f"{_VENDOR}/{self.wheel.name}" if self.wheel else f"the index {self.index}"
         return f"ml-ready {self.version} from {place}"
 
 
@@ -69,14 +69,14 @@ def upgrade(arguments: Sequence[str]) -> None:
     parser = _parser("upgrade", "Use another version of ml-ready, if the checks pass with it.")
     parser.add_argument("target", metavar="WHEEL|VERSION", help="a file, or a version on the index")
     options = parser.parse_args(arguments)
-    root = find_project(Path.cwd())
+    root = _find_project(Path.cwd())
     if options.target.endswith(".whl"):
-        _change(root, of_wheel(Path(options.target)), options.keep)
+        _change(root, _of_wheel(Path(options.target)), options.keep)
         return
     index = current(root).index
     if not index:
         raise ProjectError(
-            f"{options.target}: this project has ml-ready in {VENDOR}/, expected the path of a "
+            f"{options.target}: this project has ml-ready in {_VENDOR}/, expected the path of a "
             "wheel.",
             "Give one, or take ml-ready from an index first: `ml-ready use-index NAME`",
         )
@@ -99,8 +99,8 @@ def use_index(arguments: Sequence[str]) -> None:
     parser.add_argument("name", help="`pypi` for the index that pip is set to, else a name for URL")
     parser.add_argument("--url", help="simple index, such as https://packages.example/simple/")
     options = parser.parse_args(arguments)
-    root = find_project(Path.cwd())
-    url = options.url or sources(_read(root)).get(options.name, "")
+    root = _find_project(Path.cwd())
+    url = options.url or _sources(_read(root)).get(options.name, "")
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", options.name):
         raise ProjectError(f"{options.name}: expected a name of letters, digits, - and _")
     if (options.name == "pypi") == bool(url):
@@ -129,7 +129,7 @@ def use_wheel(arguments: Sequence[str]) -> None:
     parser = _parser("use-wheel", "Take ml-ready from a wheel in vendor/ instead of an index.")
     parser.add_argument("wheel", type=Path)
     options = parser.parse_args(arguments)
-    _change(find_project(Path.cwd()), of_wheel(options.wheel), options.keep)
+    _change(_find_project(Path.cwd()), _of_wheel(options.wheel), options.keep)
 
 
 def with_checkout(arguments: Sequence[str]) -> None:
@@ -169,7 +169,7 @@ def with_checkout(arguments: Sequence[str]) -> None:
     sys.exit(done.returncode)
 
 
-def find_project(folder: Path) -> Path:
+def _find_project(folder: Path) -> Path:
     """Return the repository of a project that pins ml-ready.
 
     Parameters
@@ -187,10 +187,10 @@ def find_project(folder: Path) -> Path:
         When no `pyproject.toml` at or above the folder pins ml-ready.
     """
     for each in (folder, *folder.parents):
-        if (each / SETTINGS).is_file() and _PIN.search(_read(each)):
+        if (each / _SETTINGS).is_file() and _PIN.search(_read(each)):
             return each
     raise ProjectError(
-        f"{folder}: no {SETTINGS} here pins ml-ready with `==`.", "Run the command in a project."
+        f"{folder}: no {_SETTINGS} here pins ml-ready with `==`.", "Run the command in a project."
     )
 
 
@@ -215,7 +215,7 @@ def current(root: Path) -> Pin:
     origins = {match[2] for match in _ORIGIN.finditer(text)}
     if len(versions) != 1 or len(origins) != 1:
         raise ProjectError(
-            f"{root / SETTINGS}: ml-ready is pinned to {', '.join(sorted(versions))} from "
+            f"{root / _SETTINGS}: ml-ready is pinned to {', '.join(sorted(versions))} from "
             f"{', '.join(sorted(origins)) or 'nowhere'}, expected one version and one place.",
             "Give each line of ml-ready the same.",
         )
@@ -224,7 +224,7 @@ def current(root: Path) -> Pin:
     return Pin(versions.pop(), wheel, origin.get("source", ""))
 
 
-def of_wheel(wheel: Path) -> Pin:
+def _of_wheel(wheel: Path) -> Pin:
     """Read the version of a wheel of ml-ready.
 
     Parameters
@@ -258,7 +258,7 @@ def of_wheel(wheel: Path) -> Pin:
     return Pin(fields["Version"], wheel.resolve())
 
 
-def sources(settings: str) -> dict[str, str]:
+def _sources(settings: str) -> dict[str, str]:
     """Return the addresses of the package indexes that `pyproject.toml` names, by name.
 
     Parameters
@@ -291,13 +291,13 @@ def rewritten(settings: str, pin: Pin, url: str = "") -> str:
     before = {match[2] for match in _ORIGIN.finditer(settings)}
     text = _PIN.sub(rf"\g<1>{pin.version}", settings)
     text = _ORIGIN.sub(lambda match: match[1] + pin.origin, text)
-    for name, address in sources(settings).items():
+    for name, address in _sources(settings).items():
         # What an earlier `use-index` has written, and nothing else uses.
         block = _SOURCE.format(name, address)
         used = f'source = "{name}"'
         if any(used in origin for origin in before) and used not in text:
             text = text.replace(block, "")
-    if url and pin.index not in sources(text):
+    if url and pin.index not in _sources(text):
         text += _SOURCE.format(pin.index, url)
     return text
 
@@ -313,12 +313,12 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
 def _change(root: Path, pin: Pin, keep: bool, url: str = "") -> None:
     """Change pin, wheel and lock, install and check; or leave the project as it was."""
     before, old = current(root), _files(root)
-    new = {SETTINGS: rewritten(_read(root), pin, url).encode()}
+    new = {_SETTINGS: rewritten(_read(root), pin, url).encode()}
     if pin.wheel:
-        new[f"{VENDOR}/{pin.wheel.name}"] = pin.wheel.read_bytes()
+        new[f"{_VENDOR}/{pin.wheel.name}"] = pin.wheel.read_bytes()
     # Poetry keeps what it has locked of a wheel whose version is the same, its hash included.
-    new[LOCK] = _LOCKED.sub("", old[LOCK].decode()).encode()
-    if new == old | {LOCK: new[LOCK]}:
+    new[_LOCK] = _LOCKED.sub("", old[_LOCK].decode()).encode()
+    if new == old | {_LOCK: new[_LOCK]}:
         _say(f"{before}: nothing to change")
         return
     _require_committed(root)
@@ -348,20 +348,20 @@ def _change(root: Path, pin: Pin, keep: bool, url: str = "") -> None:
                 f"{pin}: {error.problem}, see above. The project is as it was.", error.remedy
             ) from error
         raise
-    _say(f"{pin}, before {before}. Next: `poe pipeline`, then commit {', '.join(CHANGED)}")
+    _say(f"{pin}, before {before}. Next: `poe pipeline`, then commit {', '.join(_CHANGED)}")
 
 
 def _files(root: Path) -> dict[str, bytes]:
     """Read the files that a change replaces, by their paths in the project."""
-    wheels = [f"{VENDOR}/{path.name}" for path in (root / VENDOR).glob("ml_ready-*.whl")]
-    return {name: (root / name).read_bytes() for name in (SETTINGS, LOCK, *wheels)}
+    wheels = [f"{_VENDOR}/{path.name}" for path in (root / _VENDOR).glob("ml_ready-*.whl")]
+    return {name: (root / name).read_bytes() for name in (_SETTINGS, _LOCK, *wheels)}
 
 
 def _write(root: Path, files: Mapping[str, bytes]) -> None:
     for name in _files(root).keys() - files.keys():
         (root / name).unlink()
     with contextlib.suppress(OSError):
-        (root / VENDOR).rmdir()
+        (root / _VENDOR).rmdir()
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(exist_ok=True)
@@ -370,7 +370,7 @@ def _write(root: Path, files: Mapping[str, bytes]) -> None:
 
 def _require_committed(root: Path) -> None:
     """Raise when `git checkout` could not bring back what a change replaces."""
-    command = ["git", "status", "--porcelain", "--", *CHANGED]
+    command = ["git", "status", "--porcelain", "--", *_CHANGED]
     try:
         status = subprocess.run(
             command, cwd=root, capture_output=True, text=True, check=True
@@ -389,7 +389,7 @@ def _run(root: Path, failure: str, *arguments: str) -> None:
 
 
 def _read(root: Path) -> str:
-    return (root / SETTINGS).read_text(encoding="utf-8")
+    return (root / _SETTINGS).read_text(encoding="utf-8")
 
 
 def _say(line: str) -> None:

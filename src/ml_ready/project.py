@@ -206,6 +206,32 @@ class Project:
     split : callable
         From a lazy frame and `data.split` of the configuration, a lazy frame per window. By time by
         default.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import polars as pl
+    >>> from ml_ready.contract import Column
+    >>> from ml_ready.project import Project
+    >>> from ml_ready.tasks.binary import BinaryClassification
+    >>> project = Project(
+    ...     root=Path(),
+    ...     columns=[
+    ...         Column("kg", "Float32", "weight of the parcel"),
+    ...         Column("hours", "Float32", "on the way", known_at_prediction=False),
+    ...     ],
+    ...     target="late",
+    ...     numeric=["pounds"],
+    ...     categorical=[],
+    ...     features=lambda frame: frame.with_columns(pounds=2.2 * pl.col("kg")),
+    ...     add_target=lambda frame: frame.with_columns(late=(pl.col("hours") > 24).cast(pl.Int8)),
+    ...     task=BinaryClassification(),
+    ...     model="parcels.training.model",
+    ... )
+    >>> [column.name for column in project.inputs]
+    ['kg']
+    >>> project.features(pl.LazyFrame({"kg": [10.0]})).collect().to_dicts()
+    [{'kg': 10.0, 'pounds': 22.0}]
     """
 
     root: Path

@@ -12,11 +12,11 @@ from .errors import ContractError
 if TYPE_CHECKING:
     from .config import Join
 
-SUFFIXES = (".parquet", ".csv")
-CHECK = "Check `source` and `data` in conf/."
+_SUFFIXES = (".parquet", ".csv")
+_CHECK = "Check `source` and `data` in conf/."
 
 
-def files(path: Path, remedy: str = CHECK) -> list[Path]:
+def files(path: Path, remedy: str = _CHECK) -> list[Path]:
     """Find the files of a table.
 
     Parameters
@@ -35,18 +35,29 @@ def files(path: Path, remedy: str = CHECK) -> list[Path]:
     ------
     ContractError
         When there is no file.
+
+    Examples
+    --------
+    In an empty `folder`:
+
+    >>> import polars as pl
+    >>> from ml_ready.tables import files
+    >>> for month in ("2024-02", "2024-01"):
+    ...     pl.DataFrame({"kg": [2]}).write_csv(folder / f"{month}.csv")
+    >>> [path.name for path in files(folder)]
+    ['2024-01.csv', '2024-02.csv']
     """
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise ContractError(f"{path}: no such file. {remedy}")
-    paths = sorted(each for each in path.rglob("*") if each.suffix in SUFFIXES and each.is_file())
+    paths = sorted(each for each in path.rglob("*") if each.suffix in _SUFFIXES and each.is_file())
     if not paths:
-        raise ContractError(f"{path}: no {' or '.join(SUFFIXES)} file in this folder. {remedy}")
+        raise ContractError(f"{path}: no {' or '.join(_SUFFIXES)} file in this folder. {remedy}")
     return paths
 
 
-def read(path: Path, remedy: str = CHECK) -> pl.DataFrame:
+def read(path: Path, remedy: str = _CHECK) -> pl.DataFrame:
     """Read a table from all its files.
 
     Parameters
@@ -65,6 +76,16 @@ def read(path: Path, remedy: str = CHECK) -> pl.DataFrame:
     ------
     ContractError
         When a file is missing, cannot be read, or has other columns than the one before it.
+
+    Examples
+    --------
+    In an empty `folder`:
+
+    >>> import polars as pl
+    >>> from ml_ready.tables import read
+    >>> pl.DataFrame({"depot": ["north", None], "kg": [2, 3]}).write_csv(folder / "parcels.csv")
+    >>> read(folder / "parcels.csv").to_dicts()
+    [{'depot': 'north', 'kg': '2'}, {'depot': None, 'kg': '3'}]
     """
     schema(path, remedy)
     return pl.concat(_read(each) for each in files(path, remedy))
@@ -129,7 +150,7 @@ def read_named(folder: Path, name: str) -> pl.DataFrame:
     return read(folder / name)
 
 
-def schema(path: Path, remedy: str = CHECK) -> pl.Schema:
+def schema(path: Path, remedy: str = _CHECK) -> pl.Schema:
     """Look up names and types of a table, which are the same in all its files, or it is refused.
 
     Parameters
@@ -205,6 +226,16 @@ def join(table: pl.DataFrame, others: Sequence[tuple["Join", pl.DataFrame]]) -> 
     ContractError
         When a table is empty, when a key is missing on either side, has another type, or is not
         unique on the right, or when another column is on both sides.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from ml_ready.config import Join
+    >>> from ml_ready.tables import join
+    >>> parcels = pl.DataFrame({"depot": ["north", "west"], "kg": [2, 3]})
+    >>> staff = pl.DataFrame({"depot": ["north"], "people": [12]})
+    >>> join(parcels, [(Join(table="staff.parquet", keys=["depot"]), staff)]).to_dicts()
+    [{'depot': 'north', 'kg': 2, 'people': 12}, {'depot': 'west', 'kg': 3, 'people': None}]
     """
     for declared, other in others:
         joined_schema(table.schema, other.schema, declared)

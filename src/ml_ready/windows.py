@@ -49,6 +49,16 @@ def split(
     ContractError
         When the column is missing or has missing values, does not compare with the boundaries, or
         a window is empty.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from ml_ready.config import Split
+    >>> from ml_ready.windows import split
+    >>> boundaries = Split(column="day", train_until=4, validation_until=5)
+    >>> windows = split(pl.DataFrame({"day": [5, 1, 3, 2, 4]}), boundaries)
+    >>> {name: window["day"].to_list() for name, window in windows.items()}
+    {'train': [1, 2, 3], 'validation': [4], 'test': [5]}
     """
     require_comparable(frame.schema, boundaries)
     frame = frame.sort(boundaries.column, maintain_order=True)
@@ -80,7 +90,24 @@ def cut(frame: IntoLazyFrameT, boundaries: "Split") -> dict[str, IntoLazyFrameT]
 
 
 def extent(frame: pl.DataFrame, column: str) -> Extent:
-    """Measure the extent of a column."""
+    """Measure the extent of a column.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame with the column
+    column : str
+
+    Returns
+    -------
+    Extent
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from ml_ready.windows import extent
+    >>> extent(pl.DataFrame({"late": [0, 1, None]}), "late")
+    Extent(rows=3, low=0, high=1)
+    """
     return Extent(frame.height, frame[column].min(), frame[column].max())
 
 
@@ -155,6 +182,14 @@ def require_variety(outcomes: Mapping[str, Extent], target: str) -> None:
     ------
     ContractError
         Naming the window and the outcome.
+
+    Examples
+    --------
+    >>> from ml_ready.windows import Extent, require_variety
+    >>> require_variety({"train": Extent(rows=90, low=0, high=1)}, "late")
+    >>> require_variety({"test": Extent(rows=12, low=0, high=0)}, "late")
+    Traceback (most recent call last):
+    ml_ready.errors.ContractError: The test window holds only late=0 in 12 rows, expected several...
     """
     for name, (rows, low, high) in outcomes.items():
         if low == high:

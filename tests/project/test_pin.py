@@ -18,9 +18,9 @@ VERSION = str(tomllib.loads((TEMPLATE / "pyproject.toml").read_text())["project"
 NEXT = "9.0.0"
 WHEEL = f"ml_ready-{VERSION}-py3-none-any.whl"
 SETTINGS = (
-    PYPROJECT.replace(
-        '["pre-commit>=4"]', f'["poethepoet>=0.49"]\nserve = ["ml-ready=={VERSION}"]'
-    ).replace('"timetable>=1"', f'"timetable>=1", "ml-ready=={VERSION}"')
+    PYPROJECT.replace('">=3.11"', '">=3.11,<3.14"')
+    .replace('["pre-commit>=4"]', f'["poethepoet>=0.49"]\nserve = ["ml-ready=={VERSION}"]')
+    .replace('"timetable>=1"', f'"timetable>=1", "ml-ready=={VERSION}"')
     + f"""
 [tool.poetry.dependencies]
 ml-ready = {{ path = "vendor/{WHEEL}" }}
@@ -68,7 +68,8 @@ def made(index: Index, poetry_folder: Path, tmp_path_factory: pytest.TempPathFac
     clone.write("pyproject.toml", SETTINGS)
     pack(clone.folder / "vendor")
     clone.write(".gitignore", ".poetry\n.venv\n__pycache__\n")
-    assert clone.bootstrap("poetry", "lock").status == 0
+    locked = clone.bootstrap("poetry", "lock")
+    assert locked.status == 0, locked
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com"]
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
         assert clone.run(*git, *arguments).status == 0
@@ -136,22 +137,6 @@ def test_other_code_of_the_same_version_is_installed(clone: Clone, tmp_path: Pat
     assert "All is in place" in clone.bootstrap().output
 
 
-def test_a_version_that_fails_the_checks_changes_nothing(clone: Clone, tmp_path: Path) -> None:
-    before = content(clone)
-    bad = library(tmp_path / "bad", NEXT, errors="class Other(Exception): pass\n")
-    done = ml_ready(clone, "upgrade", bad)
-    assert "`poe check` fails with it, see above. The project is as it was." in done.error
-    assert (content(clone), changed(clone), installed(clone)) == (before, "", VERSION)
-
-
-def test_one_that_fails_the_checks_can_be_kept(clone: Clone, tmp_path: Path) -> None:
-    bad = library(tmp_path / "bad", NEXT, errors="class ProjectErr(Exception): pass\n")
-    done = ml_ready(clone, "upgrade", "--keep", bad)
-    assert done.status == 0, done
-    assert "`poe check` fails with it; kept" in done.output
-    assert installed(clone) == NEXT
-
-
 def test_a_project_moves_to_an_index_and_back(clone: Clone, index: Index) -> None:
     before = content(clone)
     wheel = shutil.copy(clone.folder / "vendor" / WHEEL, clone.root)
@@ -206,51 +191,3 @@ def test_ctrl_c_puts_back_what_was(clone: Clone, tmp_path: Path) -> None:
     begun = clone.folder / "vendor" / wheel.name
     cut_off(command, 0.5, signal.SIGINT, begun.exists, cwd=clone.folder, env=clone.env)
     assert (content(clone), changed(clone), installed(clone)) == (before, "", VERSION)
-
-
-def test_a_command_runs_on_a_checkout_and_changes_nothing(clone: Clone, tmp_path: Path) -> None:
-    library(tmp_path / "checkout", NEXT, words="WORD = 'of the checkout'\n")
-    checkout = tmp_path / "checkout" / "source"
-    command = ["python", "-c", "import ml_ready.words; print(ml_ready.words.WORD)"]
-    assert ml_ready(clone, "with-checkout", checkout, *command).output == "of the checkout\n"
-    assert ml_ready(clone, "with-checkout", checkout, "poe", "check").status == 0
-    assert ml_ready(clone, "with-checkout", checkout, "false").status == 1
-    assert changed(clone) == ""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["upgrade", "1.2.3"], "1.2.3: this project has ml-ready in vendor/, expected the path of"),
-        (["upgrade", "none.whl"], "none.whl: no readable wheel ("),
-        (["upgrade", "{timetable}"], ": a wheel of timetable 1.0, expected ml-ready in a file"),
-        (["use-index", "company"], "use-index company: expected --url URL"),
-        (["use-index", "pypi", "--url", "https://a.example"], "expected no --url"),
-        (["use-index", "a b", "--url", "https://a.example"], "a b: expected a name of letters"),
-        (["use-index", "own", "--url", "https://ann:x@a.example"], "without user and password."),
-        (["with-checkout", ".", "poe"], ".: no src/ml_ready, expected a checkout of ml-ready"),
-        (["with-checkout", "{template}"], "with-checkout: expected a command, such as poe check"),
-        (["with-checkout", "{template}", "no-such"], "no-such: no such command"),
-    ],
-)
-def test_what_cannot_be_done_is_refused(
-    clone: Clone, wheels: Path, arguments: list[str], line: str
-) -> None:
-    places = {"timetable": next(wheels.glob("timetable-*.whl")), "template": TEMPLATE}
-    done = ml_ready(clone, *(each.format(**places) for each in arguments))
-    assert line in done.error
-    assert changed(clone) == ""
-
-
-def test_changes_that_are_not_committed_are_not_overwritten(clone: Clone, tmp_path: Path) -> None:
-    settings = (clone.folder / "pyproject.toml").read_text()
-    clone.write("pyproject.toml", f"{settings}\n# ours\n")
-    line = ml_ready(clone, "upgrade", library(tmp_path / "next", NEXT)).error
-    assert line == "error: pyproject.toml: changed since the last commit. Commit it first"
-
-
-def test_pins_that_disagree_are_refused(clone: Clone, tmp_path: Path) -> None:
-    settings = (clone.folder / "pyproject.toml").read_text()
-    clone.write("pyproject.toml", settings.replace(f"=={VERSION}", "==7.0.0", 1))
-    line = ml_ready(clone, "upgrade", library(tmp_path / "next", NEXT)).error
-    assert "is pinned to 0.2.0, 7.0.0 from" in line

@@ -28,7 +28,7 @@ POLL_SECONDS = 15.0
 # States of an endpoint in which only delete works.
 BROKEN = ("Failed", "OutOfService", "UpdateRollbackFailed")
 # What to do about a refusal, by its code.
-REMEDIES = {
+_REMEDIES = {
     **dict.fromkeys(
         ("403", "AccessDenied", "AccessDeniedException"),
         "let the role that you use do this, see docs/iam/",
@@ -226,9 +226,9 @@ class Aws:
             raise AwsError(f"{call}: no answer from AWS in {region}: {error}") from error
         except ClientError as error:
             reason = error.response["Error"]
-            remedy = REMEDIES.get(reason["Code"], f"see the console of SageMaker in {region}")
+            remedy = _REMEDIES.get(reason["Code"], f"see the console of SageMaker in {region}")
             raise AwsError(f"{call}: {reason['Code']}: {reason['Message']}:", remedy) from error
         except (Boto3Error, BotoCoreError) as error:
             # That of an upload names the code in its text alone.
-            remedy = next((REMEDIES[code] for code in REMEDIES if f"({code})" in str(error)), "")
+            remedy = next((_REMEDIES[code] for code in _REMEDIES if f"({code})" in str(error)), "")
             raise AwsError(f"{call}: {error}{':' if remedy else ''}", remedy) from error

@@ -45,9 +45,9 @@ from .images import Images
 from .registry import registration
 from .settings import Settings
 
-FOLDER = "/opt/ml/processing"
+_FOLDER = "/opt/ml/processing"
 # What AWS may be short of for a moment.
-RETRIES = [
+_RETRIES = [
     StepRetryPolicy(
         exception_types=[StepExceptionTypeEnum.SERVICE_FAULT, StepExceptionTypeEnum.THROTTLING],
         interval_seconds=30,
@@ -64,14 +64,14 @@ RETRIES = [
 ]
 
 
-class Registration(ConfigurableRetryStep):  # type: ignore[misc]
+class _Registration(ConfigurableRetryStep):  # type: ignore[misc]
     """Registers a model by the request of `registry.registration`.
 
     The SDK's own step takes a model of its `ModelBuilder` alone.
     """
 
     def __init__(self, name: str, request: dict[str, Any]) -> None:
-        super().__init__(name, StepTypeEnum.REGISTER_MODEL, retry_policies=RETRIES[:1])
+        super().__init__(name, StepTypeEnum.REGISTER_MODEL, retry_policies=_RETRIES[:1])
         self._request = request
         self._properties = Properties(name, step=self, shape_name="DescribeModelPackageOutput")
 
@@ -168,7 +168,7 @@ class _Parts:
             "Process",
             step_args=job.run(inputs=[job_input("source", source, "source")], outputs=outputs),
             cache_config=None if spark else self.cache,
-            retry_policies=RETRIES,
+            retry_policies=_RETRIES,
         )
 
     def train(self, channels: Mapping[str, Any]) -> TrainingStep:
@@ -179,7 +179,7 @@ class _Parts:
         tags = [shapes.Tag(key=key, value=value) for key, value in self.lineage.items()]
         job = trainer(self.settings, self.session, image, channels, checkpoints, tags=tags)
         return TrainingStep(
-            "Train", step_args=job.train(), cache_config=self.cache, retry_policies=RETRIES
+            "Train", step_args=job.train(), cache_config=self.cache, retry_policies=_RETRIES
         )
 
     def evaluate(
@@ -197,7 +197,7 @@ class _Parts:
             outputs=[job_output("reports", Join(on="/", values=[self.run, "reports"]), "reports")],
         )
         return ProcessingStep(
-            "Evaluate", step_args=step_args, property_files=[verdict], retry_policies=RETRIES
+            "Evaluate", step_args=step_args, property_files=[verdict], retry_policies=_RETRIES
         )
 
     def decide(self, evaluate: ProcessingStep, model: Any, verdict: PropertyFile) -> ConditionStep:
@@ -211,7 +211,7 @@ class _Parts:
         metrics = Join(on="/", values=[outputs["reports"].S3Output.S3Uri, METRICS_FILE])
         request = registration(self.settings.name, self.images.serve, model, metrics)
         properties = self.lineage | {"run": self.run}
-        register = Registration("Register", request | {"CustomerMetadataProperties": properties})
+        register = _Registration("Register", request | {"CustomerMetadataProperties": properties})
         refuse = FailStep(
             "NotGoodEnough",
             error_message=Join(on=" ", values=["The model is not registered:", gate("failed")]),
@@ -339,7 +339,7 @@ def job_input(name: str, uri: Any, folder: str) -> shapes.ProcessingInput:
         input_name=name,
         s3_input=shapes.ProcessingS3Input(
             s3_uri=uri,
-            local_path=f"{FOLDER}/{folder}",
+            local_path=f"{_FOLDER}/{folder}",
             s3_data_type="S3Prefix",
             s3_input_mode="File",
             s3_data_distribution_type="FullyReplicated",
@@ -352,6 +352,6 @@ def job_output(name: str, uri: Any, folder: str, mode: str = "EndOfJob") -> shap
     return shapes.ProcessingOutput(
         output_name=name,
         s3_output=shapes.ProcessingS3Output(
-            s3_uri=uri, local_path=f"{FOLDER}/{folder}", s3_upload_mode=mode
+            s3_uri=uri, local_path=f"{_FOLDER}/{folder}", s3_upload_mode=mode
         ),
     )

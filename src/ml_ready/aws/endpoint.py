@@ -14,14 +14,14 @@ from .command_line import Parser, say
 from .registry import Registry
 from .transform import transform
 
-CONTENT = ["application/json", "application/jsonlines"]
-CAPTURED_LINES = ["text/csv"]
-GUARDS = ("errors", "latency")
-VARIANTS, SHADOW = ("live", "challenger"), "shadow"
+_CONTENT = ["application/json", "application/jsonlines"]
+_CAPTURED_LINES = ["text/csv"]
+_GUARDS = ("errors", "latency")
+_VARIANTS, _SHADOW = ("live", "challenger"), "shadow"
 # What the names of its configurations have after its own.
-CONFIGURATION = re.compile(r"[0-9a-f]{8}(-\d+)+")
+_CONFIGURATION = re.compile(r"[0-9a-f]{8}(-\d+)+")
 # How the names of models end that `Registry.model` creates.
-MODEL = re.compile(r"-v(\d+)-[0-9a-f]{6}$")
+_MODEL = re.compile(r"-v(\d+)-[0-9a-f]{6}$")
 
 
 class _Plan(NamedTuple):
@@ -39,7 +39,7 @@ class _Plan(NamedTuple):
     @property
     def variants(self) -> tuple[str, ...]:
         """The names of the variants that answer."""
-        return VARIANTS[: len(self.shares)]
+        return _VARIANTS[: len(self.shares)]
 
 
 class Endpoint:
@@ -240,17 +240,17 @@ class Endpoint:
             # However its change ends, it is deleted.
             with contextlib.suppress(AwsError):
                 self._settle()
-        self._unscale(VARIANTS)
+        self._unscale(_VARIANTS)
         if status != "Deleting":
             self.aws.change("sagemaker", "delete_endpoint", EndpointName=self.name)
         self._settle("Deleted")
-        alarms = [self._alarm(kind, variant) for variant in VARIANTS for kind in GUARDS]
+        alarms = [self._alarm(kind, variant) for variant in _VARIANTS for kind in _GUARDS]
         self.aws.change("cloudwatch", "delete_alarms", AlarmNames=alarms)
         configurations = self.aws.every(
             "sagemaker", "list_endpoint_configs", "EndpointConfigs", NameContains=f"{self.name}-"
         )
         for name in [each["EndpointConfigName"] for each in configurations]:
-            if CONFIGURATION.fullmatch(name.removeprefix(f"{self.name}-")):
+            if _CONFIGURATION.fullmatch(name.removeprefix(f"{self.name}-")):
                 self.aws.change("sagemaker", "delete_endpoint_config", EndpointConfigName=name)
         if not self.aws.dry_run:
             say(f"{self.name} is deleted; its models and their versions are kept")
@@ -369,7 +369,7 @@ class Endpoint:
     def _require_together(self, plan: _Plan) -> None:
         """Stop where SageMaker would not have these versions serve together."""
         shadow, count = plan.shadow, len(plan.shares)
-        if count > len(VARIANTS):
+        if count > len(_VARIANTS):
             raise ProjectError(f"{count} versions: expected one, or two to compare")
         if shadow in plan.shares:
             raise ProjectError(f"--shadow {shadow}: it serves already, expected another version")
@@ -380,7 +380,7 @@ class Endpoint:
 
     def _rolled_back(self, endpoint: Mapping[str, Any], plan: _Plan) -> AwsError:
         """Explain why an endpoint serves what it served before, and what to do."""
-        names = [self._alarm(kind, each) for kind in GUARDS for each in VARIANTS]
+        names = [self._alarm(kind, each) for kind in _GUARDS for each in _VARIANTS]
         alarms = self.aws.every(
             "cloudwatch", "describe_alarms", "MetricAlarms", AlarmNames=names, StateValue="ALARM"
         )
@@ -427,7 +427,7 @@ class Endpoint:
         }
         if plan.shadow is not None:
             # Its share of the requests is its weight by that of the other.
-            shadow = variant(SHADOW, plan.shadow, max(plan.shares.values()))
+            shadow = variant(_SHADOW, plan.shadow, max(plan.shares.values()))
             configuration["ShadowProductionVariants"] = [shadow]
         if settings.capture_percent and not serverless:
             configuration["DataCaptureConfig"] = self._capture(plan)
@@ -443,8 +443,8 @@ class Endpoint:
             "DestinationS3Uri": f"{settings.home}/captured/{'-'.join(versions)}",
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
             "CaptureContentTypeHeader": {
-                "JsonContentTypes": CONTENT,
-                "CsvContentTypes": CAPTURED_LINES,
+                "JsonContentTypes": _CONTENT,
+                "CsvContentTypes": _CAPTURED_LINES,
             },
         }
 
@@ -470,7 +470,7 @@ class Endpoint:
         }
         # The alarms may have fired already, for the version before: they would roll back to it.
         if not plan.at_once:
-            names = [self._alarm(kind, name) for name in plan.variants for kind in GUARDS]
+            names = [self._alarm(kind, name) for name in plan.variants for kind in _GUARDS]
             alarms = [{"AlarmName": name} for name in names]
             config["AutoRollbackConfiguration"] = {"Alarms": alarms}
         return {"DeploymentConfig": config}
@@ -562,7 +562,7 @@ class Endpoint:
         config = self.aws.read("sagemaker", "describe_endpoint_config", EndpointConfigName=name)
         variants = config["ProductionVariants"]
         matches = {
-            each["VariantName"]: MODEL.search(each.get("ModelName") or "") for each in variants
+            each["VariantName"]: _MODEL.search(each.get("ModelName") or "") for each in variants
         }
         if strange := [each for each, match in matches.items() if not match]:
             raise ProjectError(

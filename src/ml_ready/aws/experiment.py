@@ -18,11 +18,11 @@ from scipy import stats
 from ..errors import ProjectError
 from .command_line import say
 
-KEY = "inference_id"
-FEWEST = 30  # requests of a variant
-SKEWED = 355  # times the squared skewness: for a mean to be nearly normal
-EXPECTED = 5  # requests of a variant, for a test of shares
-UNEQUAL = 1e-4  # the chance below which shares have changed
+_KEY = "inference_id"
+_FEWEST = 30  # requests of a variant
+_SKEWED = 355  # times the squared skewness: for a mean to be nearly normal
+_EXPECTED = 5  # requests of a variant, for a test of shares
+_UNEQUAL = 1e-4  # the chance below which shares have changed
 
 
 def brier(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -61,8 +61,8 @@ def quantile(level: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     return loss
 
 
-BINARY = ("brier", "log")
-LOSSES = {"brier": brier, "log": logarithmic, "absolute": absolute}
+_BINARY = ("brier", "log")
+_LOSSES = {"brier": brier, "log": logarithmic, "absolute": absolute}
 
 
 @dataclass(frozen=True)
@@ -141,9 +141,9 @@ def compare(
     if not 0 < confidence < 1:
         raise ProjectError(f"confidence {confidence}: expected a number between 0 and 1")
     for name, losses in zip(variants, (old, new), strict=True):
-        if len(losses) < FEWEST:
+        if len(losses) < _FEWEST:
             raise ProjectError(
-                f"{name}: {len(losses)} requests with a label, expected at least {FEWEST}:", "wait"
+                f"{name}: {len(losses)} requests with a label, expected at least {_FEWEST}:", "wait"
             )
     effect = float(new.mean() - old.mean())
     variances = float(old.var(ddof=1)), float(new.var(ddof=1))
@@ -157,7 +157,7 @@ def compare(
     centred = np.concatenate([old - old.mean(), new - new.mean()])
     if pooled:
         skewness = np.mean(centred**3) / np.mean(centred**2) ** 1.5
-        needed = max(needed, math.ceil(SKEWED * skewness**2))
+        needed = max(needed, math.ceil(_SKEWED * skewness**2))
     missing = needed - min(len(old), len(new))
     # A look before that, at what chance has made of it, is no test at this confidence.
     if missing > 0:
@@ -221,7 +221,7 @@ def captured(folder: Path, field: str) -> pl.DataFrame:
         for path in files
         for row in _rows(path, field)
     ]
-    schema: dict[str, Any] = dict.fromkeys(("variant", "hour", KEY), pl.String)
+    schema: dict[str, Any] = dict.fromkeys(("variant", "hour", _KEY), pl.String)
     schema |= {"position": pl.Int64, "prediction": pl.Float64}
     table = pl.DataFrame(rows, schema=schema, orient="row")
     answered = table.drop_nulls("prediction")
@@ -233,7 +233,7 @@ def captured(folder: Path, field: str) -> pl.DataFrame:
     if without := table.height - answered.height:
         say(f"{without} captured events without an answer are left out")
     # A file that is there twice makes no second request.
-    return answered.unique(["variant", KEY, "position"], keep="first", maintain_order=True)
+    return answered.unique(["variant", _KEY, "position"], keep="first", maintain_order=True)
 
 
 def _rows(path: Path, field: str) -> Iterator[tuple[str, int, float | None]]:
@@ -292,13 +292,13 @@ def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.
         When a column is missing or of another type, a label is infinite, or a record has several
         labels, or a label several records.
     """
-    missing = {KEY, label} - {*labels.columns}
+    missing = {_KEY, label} - {*labels.columns}
     if missing:
         raise ProjectError(f"labels: no column {', '.join(sorted(missing))}:", "add it")
-    keys = [KEY, "position"] if "position" in labels.columns else [KEY]
+    keys = [_KEY, "position"] if "position" in labels.columns else [_KEY]
     if labels.select(keys).is_duplicated().any():
         raise ProjectError(f"labels: a record of {', '.join(keys)} has several labels:", "keep one")
-    types: dict[str, Any] = {KEY: pl.String, "position": pl.Int64, label: pl.Float64}
+    types: dict[str, Any] = {_KEY: pl.String, "position": pl.Int64, label: pl.Float64}
     try:
         known = labels.select(pl.col(name).cast(types[name]) for name in [*keys, label])
     except pl.exceptions.PolarsError as error:
@@ -306,7 +306,7 @@ def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.
             f"labels: expected numbers in {label} and position: {str(error).splitlines()[0]}"
         ) from error
     known = known.rename({label: "label"}).fill_nan(None).drop_nulls()
-    infinite = known.filter(pl.col("label").is_infinite())[KEY]
+    infinite = known.filter(pl.col("label").is_infinite())[_KEY]
     if len(infinite):
         raise ProjectError(
             f"labels: {label} of {infinite[0]} is infinite, expected a finite number:",
@@ -331,12 +331,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.old == options.new or not names.issuperset(variants):
         raise ProjectError(f"{options.old}, {options.new}: expected two of {', '.join(names)}")
     rows = labelled(answered, labels, options.label)
-    if options.loss in BINARY and not rows["label"].is_in([0.0, 1.0]).all():
+    if options.loss in _BINARY and not rows["label"].is_in([0.0, 1.0]).all():
         raise ProjectError(f"--loss {options.loss}: expected labels 0 and 1 in {options.label}")
     require_same_shares(answered.filter(pl.col("variant").is_in(variants)))
     losses = loss(rows["prediction"].to_numpy(), rows["label"].to_numpy())
     # What is drawn at random is a request: its records are alike.
-    requests = rows.with_columns(loss=losses).group_by("variant", KEY, maintain_order=True)
+    requests = rows.with_columns(loss=losses).group_by("variant", _KEY, maintain_order=True)
     means = requests.agg(pl.col("loss").mean())
     old, new = (means.filter(variant=name)["loss"].to_numpy() for name in variants)
     result = compare(old, new, options.smallest, variants=variants, confidence=options.confidence)
@@ -365,11 +365,11 @@ def require_same_shares(answered: pl.DataFrame) -> None:
     ProjectError
         When that is unlikely to be chance, by a test of independence of variant and hour.
     """
-    requests = answered.unique(["variant", KEY])
-    counts = requests.pivot("variant", index="hour", values=KEY, aggregate_function="len")
+    requests = answered.unique(["variant", _KEY])
+    counts = requests.pivot("variant", index="hour", values=_KEY, aggregate_function="len")
     hours = counts.sort("hour").drop("hour").fill_null(0).to_numpy()
     # Together, hours with few requests have as many as the test wants: five of each variant.
-    size = EXPECTED * hours.sum() / hours.sum(axis=0).min()
+    size = _EXPECTED * hours.sum() / hours.sum(axis=0).min()
     table = [np.zeros(hours.shape[1])]
     for hour in hours:
         if table[-1].sum() >= size:
@@ -378,7 +378,7 @@ def require_same_shares(answered: pl.DataFrame) -> None:
     if len(table) > 1 and table[-1].sum() < size:
         rest = table.pop()
         table[-1] += rest
-    if len(table) > 1 and stats.chi2_contingency(table).pvalue < UNEQUAL:
+    if len(table) > 1 and stats.chi2_contingency(table).pvalue < _UNEQUAL:
         raise ProjectError(
             "the shares of the variants have changed within what was captured:",
             "give hours with the same shares alone",
@@ -388,14 +388,14 @@ def require_same_shares(answered: pl.DataFrame) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("experiment", description=__doc__)
     parser.add_argument("captured", type=Path, help="copy of captured/VERSIONS/ENDPOINT")
-    parser.add_argument("labels", type=Path, help=f".csv or .parquet with {KEY} and the label")
+    parser.add_argument("labels", type=Path, help=f".csv or .parquet with {_KEY} and the label")
     parser.add_argument("old", help="the variant that served before, such as live")
     parser.add_argument("new", help="the new one, such as challenger")
     parser.add_argument(
         "--prediction", required=True, help="field of an answer, or its position in CSV"
     )
     parser.add_argument("--label", required=True, help="column of the labels")
-    parser.add_argument("--loss", required=True, help=f"{', '.join(LOSSES)}, or quantile:LEVEL")
+    parser.add_argument("--loss", required=True, help=f"{', '.join(_LOSSES)}, or quantile:LEVEL")
     parser.add_argument("--smallest", type=float, required=True, help="effect that matters")
     parser.add_argument("--confidence", type=float, default=0.95, help="(%(default)s)")
     return parser
@@ -405,7 +405,7 @@ def _read_labels(path: Path) -> pl.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pl.read_parquet(path)
-        return pl.read_csv(path, schema_overrides={KEY: pl.String})  # such as 0001
+        return pl.read_csv(path, schema_overrides={_KEY: pl.String})  # such as 0001
     except (OSError, pl.exceptions.PolarsError) as error:
         raise ProjectError(f"{path}: {str(error).splitlines()[0]}") from error
 
@@ -415,8 +415,8 @@ def _loss(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     try:
         if kind == "quantile" and not 0 < float(level) < 1:
             raise ValueError(level)
-        return quantile(float(level)) if kind == "quantile" else LOSSES[name]
+        return quantile(float(level)) if kind == "quantile" else _LOSSES[name]
     except (KeyError, ValueError) as error:
         raise ProjectError(
-            f"--loss {name}: expected one of {', '.join(LOSSES)}, quantile:LEVEL"
+            f"--loss {name}: expected one of {', '.join(_LOSSES)}, quantile:LEVEL"
         ) from error

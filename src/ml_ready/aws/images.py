@@ -20,12 +20,12 @@ from ..errors import ProjectError
 from .command_line import say
 from .settings import find_root
 
-TARGETS = ("train", "serve", "spark")
-USUAL = TARGETS[:2]
+_TARGETS = ("train", "serve", "spark")
+_USUAL = _TARGETS[:2]
 # What SageMaker runs on, from a machine of any kind.
 PLATFORM = {"DOCKER_DEFAULT_PLATFORM": "linux/amd64"}
 # Variables that Docker hands to a build, and leaves in no layer.
-PROXIES = [
+_PROXIES = [
     name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") for name in (upper, upper.lower())
 ]
 
@@ -51,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = parser.parse_args(arguments).arguments
     first = next((n for n, each in enumerate(words) if each.startswith("-")), len(words))
     targets, options = words[:first], words[first:]
-    if unknown := [each for each in targets if each not in TARGETS]:
-        parser.error(f"{', '.join(unknown)}: no such target, expected {', '.join(TARGETS)}")
+    if unknown := [each for each in targets if each not in _TARGETS]:
+        parser.error(f"{', '.join(unknown)}: no such target, expected {', '.join(_TARGETS)}")
     root = find_root()
-    for target in targets or USUAL:
+    for target in targets or _USUAL:
         build(root, target, options)
 
 
@@ -66,7 +66,7 @@ def build(root: Path, target: str, arguments: Sequence[str] = (), *, named: bool
     root : pathlib.Path
         The repository of the project.
     target : str
-        One of `TARGETS`.
+        `train`, `serve` or `spark`.
     arguments : sequence of str
         For `docker build`, after those in the variable IMAGE_OPTIONS.
     named : bool
@@ -97,7 +97,7 @@ def build(root: Path, target: str, arguments: Sequence[str] = (), *, named: bool
             "--build-arg",
             f"GIT_COMMIT={commit(root)}",
         ]
-        command += [f"--build-arg={name}" for name in PROXIES if name in os.environ]
+        command += [f"--build-arg={name}" for name in _PROXIES if name in os.environ]
         command += [*shlex.split(os.environ.get("IMAGE_OPTIONS", "")), *arguments, "."]
         # With attestations, it would be an index of images, which SageMaker does not take.
         environment = os.environ | {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "DOCKER_BUILDKIT": "1"}
@@ -128,13 +128,35 @@ def require_docker() -> None:
 
 
 def project(root: Path) -> str:
-    """Return the name of a project."""
+    """Return the name of a project.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The repository of the project.
+
+    Returns
+    -------
+    str
+        As its `pyproject.toml` says.
+    """
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     return str(settings["project"]["name"])
 
 
 def commit(root: Path) -> str:
-    """Return the commit that an image is built from, with `-dirty` where that is not all of it."""
+    """Return the commit that an image is built from.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The repository of the project.
+
+    Returns
+    -------
+    str
+        With `-dirty` where the image holds changes that no commit has; empty outside a repository.
+    """
     text = (root / ".dockerignore").read_text(encoding="utf-8")
     sources = [".dockerignore", "container", *re.findall("^!(.+)$", text, re.MULTILINE)]
     head = _git(root, "rev-parse", "HEAD")

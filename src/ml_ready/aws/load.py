@@ -22,8 +22,8 @@ from ..errors import ProjectError
 from .command_line import say
 from .settings import CONF, find_root
 
-NEARLY = 0.9
-HEAD = "| users | requests/s | p50 ms | p90 ms | p99 ms | failed |\n|---|---|---|---|---|---|"
+_NEARLY = 0.9
+_HEAD = "| users | requests/s | p50 ms | p90 ms | p99 ms | failed |\n|---|---|---|---|---|---|"
 
 
 class Limits(Section):
@@ -76,7 +76,7 @@ def summary(users: int, seen: Sequence[Sequence[float]], seconds: float) -> Step
 def knee(steps: Sequence[Step]) -> Step:
     """Return the step from which on more users wait longer and get hardly more done."""
     highest = max(step.requests_per_second for step in steps)
-    return next(step for step in steps if step.requests_per_second >= NEARLY * highest)
+    return next(step for step in steps if step.requests_per_second >= _NEARLY * highest)
 
 
 def faults(steps: Sequence[Step], limits: Limits) -> list[str]:
@@ -129,7 +129,7 @@ def report(url: str, steps: Sequence[Step], limits: Limits, folder: Path) -> lis
     folder.mkdir(exist_ok=True)
     (folder / "load.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     rows = (" | ".join(f"{number:g}" for number in asdict(step).values()) for step in steps)
-    table = "\n".join([HEAD, *(f"| {row} |" for row in rows)])
+    table = "\n".join([_HEAD, *(f"| {row} |" for row in rows)])
     verdict = "; ".join(broken) or "every limit holds"
     text = (
         f"# Load on {url}\n\n{table}\n\n"

@@ -22,12 +22,12 @@ from .registry import NOTHING_YET
 from .settings import Settings, find_root, settings
 
 MARK = ".sagemaker-local"  # a file in each folder that this command makes
-OUT = "sagemaker-local"
+_OUT = "sagemaker-local"
 NETWORK = "sagemaker-local"
-ROLE = "arn:aws:iam::123456789012:role/sagemaker-local"
+_ROLE = "arn:aws:iam::123456789012:role/sagemaker-local"
 
 
-def process(aws: Aws, image: str, folder: Path, source: Path) -> None:
+def _process(aws: Aws, image: str, folder: Path, source: Path) -> None:
     """Turn source tables into windows, by a processing job."""
     from sagemaker.core.local import LocalSession
 
@@ -47,7 +47,7 @@ def process(aws: Aws, image: str, folder: Path, source: Path) -> None:
     )
 
 
-def train(aws: Aws, image: str, folder: Path, source: Path) -> None:
+def _train(aws: Aws, image: str, folder: Path, source: Path) -> None:
     """Make a model of the windows in a folder, by a training job."""
     from sagemaker.train.model_trainer import Mode
 
@@ -66,7 +66,7 @@ def train(aws: Aws, image: str, folder: Path, source: Path) -> None:
     aws.put(f"{aws.settings.name}/trained/model.tar.gz", packed.read_bytes())
 
 
-def pipeline(aws: Aws, image: str, folder: Path, source: Path) -> None:
+def _pipeline(aws: Aws, image: str, folder: Path, source: Path) -> None:
     """Run the whole pipeline, up to the decision whether the model is good enough.
 
     Raises
@@ -89,17 +89,17 @@ def pipeline(aws: Aws, image: str, folder: Path, source: Path) -> None:
         raise ProjectError(execution.failure_reason)
 
 
-STEPS = {"process": process, "train": train, "pipeline": pipeline}
-SOURCES = {"process": "data/sample", "train": "data/processed", "pipeline": "data/sample"}
+STEPS = {"process": _process, "train": _train, "pipeline": _pipeline}
+_SOURCES = {"process": "data/sample", "train": "data/processed", "pipeline": "data/sample"}
 
 
-def local_settings(root: Path) -> Settings:
+def _local_settings(root: Path) -> Settings:
     """Return the settings with which jobs run on this machine."""
     loaded = settings(
         root,
         [
             "bucket=sagemaker-local",
-            *(f"roles.{name}={ROLE}" for name in ("job", "endpoint", "pipeline")),
+            *(f"roles.{name}={_ROLE}" for name in ("job", "endpoint", "pipeline")),
             "jobs.process_hosts=1",
             "jobs.train_on_spot=false",
         ],
@@ -157,7 +157,7 @@ def containers(image: str) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            with handled(signal.SIG_IGN):
+            with _handled(signal.SIG_IGN):
                 for composed in folder.rglob("docker-compose.yaml"):
                     label = f"label=com.docker.compose.project.working_dir={composed.parent}"
                     for each in _docker("ps", "--all", "--quiet", "--filter", label).split():
@@ -187,7 +187,7 @@ def download(aws: Aws, folder: Path) -> None:
             aws.read("s3", "download_file", Bucket=bucket, Key=key, Filename=str(path))
         (new / MARK).touch()
         # A signal between the two would leave neither.
-        with handled(signal.SIG_IGN):
+        with _handled(signal.SIG_IGN):
             if folder.exists():
                 folder.replace(old)
             new.replace(folder)
@@ -211,7 +211,7 @@ def interruptible() -> Iterator[list[int]]:
         if len(seen) == 1:
             raise KeyboardInterrupt
 
-    with handled(interrupt):
+    with _handled(interrupt):
         try:
             yield seen
         finally:
@@ -220,7 +220,7 @@ def interruptible() -> Iterator[list[int]]:
 
 
 @contextmanager
-def handled(handler: Any) -> Iterator[None]:
+def _handled(handler: Any) -> Iterator[None]:
     """Have the signals that end a program handled in another way, until the block ends."""
     ending = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
     before = {each: signal.signal(each, handler) for each in ending}
@@ -237,20 +237,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("step", nargs="?", choices=STEPS, default="pipeline", help="(pipeline)")
     parser.add_argument("--source", type=Path, help="(data/sample; for train data/processed)")
     parser.add_argument("--image", help="the image `train`, else it is built")
-    parser.add_argument("--out", type=Path, help=f"({OUT}; replaced at the end)")
+    parser.add_argument("--out", type=Path, help=f"({_OUT}; replaced at the end)")
     options = parser.parse_args(arguments)
     root = find_root()
-    source = options.source or root / SOURCES[options.step]
+    source = options.source or root / _SOURCES[options.step]
     if not source.is_dir():
         raise ProjectError(
             f"{source}: no such folder:", "make it with poe pipeline, or give --source"
         )
-    out = options.out or root / OUT
+    out = options.out or root / _OUT
     if out.exists() and not (out / MARK).exists():
         raise ProjectError(f"{out}: is there, and not made here:", "give another --out")
     require_docker()
     os.environ |= PLATFORM
-    loaded = local_settings(root)
+    loaded = _local_settings(root)
     require_sdk(root, loaded.region)
     image = options.image or build(root, "train")
     with (

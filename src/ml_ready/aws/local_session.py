@@ -11,7 +11,7 @@ import boto3
 from sagemaker.core.workflow.pipeline_context import LocalPipelineSession as Steps
 from sagemaker.mlops.local import LocalPipelineSession as Pipelines
 
-CALLS = (
+_CALLS = (
     "create_pipeline",
     "update_pipeline",
     "describe_pipeline",
@@ -38,5 +38,5 @@ class LocalSession(Pipelines, Steps):  # type: ignore[misc]
 
     def _initialize(self, *arguments: Any, **options: Any) -> None:
         super()._initialize(*arguments, **options)
-        for name in CALLS:
+        for name in _CALLS:
             setattr(self.sagemaker_client, name, getattr(self, name))

@@ -21,7 +21,7 @@ from .registry import NOTHING_YET, Registry, require_digest
 from .settings import CONF
 
 # The parameters that follow from the source tables.
-OF_SOURCE = ("Data", "DataVersion")
+_OF_SOURCE = ("Data", "DataVersion")
 
 
 def deploy(aws: Aws, definition: Mapping[str, Any]) -> None:
@@ -97,7 +97,7 @@ def start(aws: Aws, source: str, parameters: Mapping[str, str]) -> None:
     folder = Path(source)
     data = upload(aws, folder) if folder.is_dir() else source
     version = data if folder.is_dir() else stored(aws, source)
-    values = {**dict(zip(OF_SOURCE, (data, version), strict=True)), **parameters}
+    values = {**dict(zip(_OF_SOURCE, (data, version), strict=True)), **parameters}
     # An input without a single file would stop the job.
     aws.put(f"{name}/production/README.txt", NOTHING_YET)
     arn = running(aws, values, pipeline["LastModifiedTime"])
@@ -272,7 +272,7 @@ def require_sdk(root: Path, region: str) -> None:
 def _require_parameters(definition: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
     """Stop at a parameter that a pipeline does not have, or that has a wrong value."""
     kinds = {each["Name"]: each["Type"] for each in definition["Parameters"]}
-    free = [name for name in kinds if name not in OF_SOURCE]
+    free = [name for name in kinds if name not in _OF_SOURCE]
     for key, value in parameters.items():
         if key not in free:
             raise ProjectError(f"{key}: no such parameter; there are {', '.join(free)}")

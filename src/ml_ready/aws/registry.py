@@ -15,11 +15,11 @@ from ..errors import ProjectError
 from .client import Aws
 from .command_line import Parser, say
 
-FILES = (artifact.METADATA_FILE, artifact.MODEL_FILE)
-TYPES = ["application/json", "application/jsonlines", "text/csv"]
+_FILES = (artifact.METADATA_FILE, artifact.MODEL_FILE)
+_TYPES = ["application/json", "application/jsonlines", "text/csv"]
 PRODUCTION = "production/model.tar.gz"
 NOTHING_YET = b"The model in production lies here as model.tar.gz, once there is one.\n"
-STATES = {"approve": "Approved", "reject": "Rejected"}
+_STATES = {"approve": "Approved", "reject": "Rejected"}
 
 
 class Version(NamedTuple):
@@ -269,8 +269,8 @@ def registration(name: str, image: str, model: Any, metrics: Any) -> dict[str, A
         "ModelApprovalStatus": "PendingManualApproval",
         "InferenceSpecification": {
             "Containers": [{"Image": image, "ModelDataUrl": model}],
-            "SupportedContentTypes": TYPES,
-            "SupportedResponseMIMETypes": TYPES,
+            "SupportedContentTypes": _TYPES,
+            "SupportedResponseMIMETypes": _TYPES,
         },
         "ModelMetrics": {"ModelQuality": {"Statistics": quality}},
     }
@@ -280,7 +280,7 @@ def pack(folder: Path) -> bytes:
     """Pack the model as SageMaker wants it; the same files give the same bytes."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for name in FILES:
+        for name in _FILES:
             entry = tarfile.TarInfo(name)
             content = (folder / name).read_bytes()
             entry.size, entry.mode = len(content), 0o644
@@ -294,8 +294,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.command("list", "every version and whether it may serve")
     registering = parser.command("register", "the model in models/, which then waits for approval")
     registering.add_argument("image", help="the image that serves it, by digest: …@sha256:…")
-    for name in STATES:
-        judging = parser.command(name, f"a version: it is {STATES[name].lower()} from then on")
+    for name in _STATES:
+        judging = parser.command(name, f"a version: it is {_STATES[name].lower()} from then on")
         judging.add_argument("version", type=int)
         judging.add_argument("--note", default="", help="why, kept with the version")
     promoting = parser.command("promote", "a version: new models are compared with it")
@@ -311,13 +311,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif options.command == "register":
         registry.register(options.image, aws.root / "models", aws.root / "reports")
     else:
-        registry.judge(options.version, STATES[options.command], options.note)
+        registry.judge(options.version, _STATES[options.command], options.note)
 
 
 def _require_good(folder: Path, reports: Path) -> dict[str, Any]:
     """Return the metadata of a model; stop where its report is of another, or the gate failed."""
     metrics_file = reports / artifact.METRICS_FILE
-    for path in [*(folder / name for name in FILES), metrics_file, reports / artifact.REPORT_FILE]:
+    for path in [*(folder / name for name in _FILES), metrics_file, reports / artifact.REPORT_FILE]:
         if not path.is_file():
             raise ProjectError(f"{path}: no such file.", "Make it first: poe pipeline")
     metrics = artifact.read_metrics(reports)

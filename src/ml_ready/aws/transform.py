@@ -9,8 +9,8 @@ from ..errors import ProjectError
 from .client import Aws
 from .registry import Registry
 
-KINDS = {"csv": "text/csv", "jsonl": "application/jsonlines"}
-HEAD = 65536  # bytes, which hold the first line
+_KINDS = {"csv": "text/csv", "jsonl": "application/jsonlines"}
+_HEAD = 65536  # bytes, which hold the first line
 
 
 def transform(aws: Aws, number: int | None, source: str, target: str) -> None:
@@ -62,7 +62,7 @@ def _require_addresses(home: str, source: str, target: str) -> str:
             raise ProjectError(f"{address}: expected an address below {home}, see docs/iam/")
     if target.rstrip("/") == source.rpartition("/")[0]:
         raise ProjectError(f"{target}: holds the source:", f"give another folder below {home}")
-    if not (kind := KINDS.get(source.rpartition(".")[2])):
+    if not (kind := _KINDS.get(source.rpartition(".")[2])):
         raise ProjectError(f"{source}: expected a file .jsonl or .csv")
     return kind
 
@@ -77,13 +77,13 @@ def _require_one_file(aws: Aws, source: str, kind: str) -> str:
     objects = aws.every("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=key)
     if others := [each["Key"] for each in objects if each["Key"] != key]:
         raise ProjectError(f"{source}: {others[0]} begins with the same name:", "move one of them")
-    if kind == KINDS["csv"]:
+    if kind == _KINDS["csv"]:
         _require_no_header(aws, bucket, key)
     return str(head["ETag"])
 
 
 def _request(aws: Aws, name: str, model: str, source: str, target: str) -> dict[str, Any]:
-    kind = KINDS[source.rpartition(".")[2]]
+    kind = _KINDS[source.rpartition(".")[2]]
     return {
         "TransformJobName": name,
         "ModelName": model,
@@ -109,7 +109,7 @@ def _require_no_header(aws: Aws, bucket: str, key: str) -> None:
     """
     # Without a range, which an empty file does not have.
     body = aws.read("s3", "get_object", Bucket=bucket, Key=key)["Body"]
-    head = body.read(HEAD).decode("utf-8-sig", errors="replace")
+    head = body.read(_HEAD).decode("utf-8-sig", errors="replace")
     lines = filter(None, csv.reader(io.StringIO(head, newline="")))
     first, second = next(lines, []), next(lines, [])
     if first and _names(first) and not (second and _names(second)):

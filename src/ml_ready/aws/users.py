@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import gevent
 
 
-def measure(
+def _measure(
     url: str, bodies: Sequence[str], users: Sequence[int], seconds: float
 ) -> list[list[tuple[float, bool]]]:
     """Send requests with more and more users.
@@ -67,4 +67,4 @@ def measure(
 
 
 if __name__ == "__main__":
-    json.dump(measure(**json.load(sys.stdin)), sys.stdout)
+    json.dump(_measure(**json.load(sys.stdin)), sys.stdout)

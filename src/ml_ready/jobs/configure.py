@@ -12,10 +12,10 @@ from . import packages
 from .folders import Paths
 
 PARAMS = "--params"
-PARAMS_FILE = "params.yaml"
+_PARAMS_FILE = "params.yaml"
 
 
-def configuration_type(project: Project) -> type[Config[Any, Any]]:
+def _configuration_type(project: Project) -> type[Config[Any, Any]]:
     """Return the type of the configuration: what the model and the evaluation of a project take."""
     generic: Any = Config  # mypy takes no type that is known only when this runs
     kind: type[Config[Any, Any]]
@@ -44,8 +44,20 @@ def configuration(
     ------
     ConfigError
         For an unknown key, a value that is not allowed, or a name that the code does not have.
+
+    Examples
+    --------
+    With a `project`:
+
+    >>> from ml_ready.jobs.configure import configuration
+    >>> from ml_ready.jobs.folders import Paths
+    >>> configuration(project, Paths(project.root), ["seed=3"]).seed
+    3
+    >>> configuration(project, Paths(project.root), ["sed=3"])
+    Traceback (most recent call last):
+    ml_ready.errors.ConfigError: sed=3: no such key; the configuration has data, evaluation...
     """
-    kind = configuration_type(project)
+    kind = _configuration_type(project)
     if PARAMS in overrides:
         config = validate(kind, _compared(where, overrides))
     else:
@@ -63,6 +75,13 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
 
     Beside the configuration it holds the versions of the packages that decide each stage's result.
 
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        Overrides in Hydra's grammar, as `configuration` takes them.
+
     Raises
     ------
     ConfigError
@@ -74,17 +93,17 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     # dvc.yaml reads `source` from conf/config.yaml itself; where runs are tracked changes none.
     params = config.model_dump(mode="json", exclude={"source": True, "tracking": {"uri"}})
     params["packages"] = packages.by_stage(where.root)
-    (where.root / PARAMS_FILE).write_text(yaml.safe_dump(params), encoding="utf-8")
+    (where.root / _PARAMS_FILE).write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
 def _compared(where: Paths, arguments: Sequence[str]) -> dict[str, Any]:
     """Read `params.yaml`, and from `conf/` the values that it does not hold."""
     if others := [each for each in arguments if each != PARAMS]:
         raise ConfigError(
-            f"{' '.join(others)}: {PARAMS} takes every value from {PARAMS_FILE}.",
+            f"{' '.join(others)}: {PARAMS} takes every value from {_PARAMS_FILE}.",
             f"Leave {PARAMS} out, or change conf/.",
         )
-    path = where.root / PARAMS_FILE
+    path = where.root / _PARAMS_FILE
     try:
         params = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
         compared = dict(params.pop("tracking"))

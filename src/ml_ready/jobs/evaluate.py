@@ -21,11 +21,11 @@ from . import job
 from .configure import configuration
 from .folders import Paths
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-HELD_OUT = WINDOWS[1:]
-FEW, FULL, PRODUCTION = "few_feature_linear", "full_linear", "production"
-VERDICT = "--verdict"
+_HELD_OUT = WINDOWS[1:]
+_FEW, _FULL, _PRODUCTION = "few_feature_linear", "full_linear", "production"
+_VERDICT = "--verdict"
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,13 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
 
     With `--verdict` it stops none: whoever reads `metrics.json` decides.
 
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        `--verdict`, and overrides as `configuration` takes them.
+
     Raises
     ------
     ConfigError
@@ -65,9 +72,9 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     ModelError
         When the model, or the one in production, cannot be loaded.
     """
-    overrides = [each for each in arguments if each != VERDICT]
+    overrides = [each for each in arguments if each != _VERDICT]
     checks = evaluate(project, where, configuration(project, where, overrides))
-    if VERDICT not in arguments:
+    if _VERDICT not in arguments:
         require_passed(checks)
 
 
@@ -107,14 +114,14 @@ def evaluate(project: Project, where: Paths, config: Config[Any, Any]) -> list[C
         in_use = production(project, where, predictor.outputs.columns)
     except MismatchError as error:
         not_compared = error.problem
-        log.warning("Not compared with the model in production: %s", not_compared)
+        _log.warning("Not compared with the model in production: %s", not_compared)
     if in_use:
-        rivals[PRODUCTION] = [in_use.score(frame) for frame in held_out]
+        rivals[_PRODUCTION] = [in_use.score(frame) for frame in held_out]
     comparison = measure(project, predictor, held_out, rivals, config)
     checks = [*comparison.checks]
     if in_use:
         checks.append(_against_production(project, comparison))
-    remark = remark_on(project, comparison.compared["test"][FULL][1])
+    remark = remark_on(project, comparison.compared["test"][_FULL][1])
     _write_report(project, where.reports, config, predictor, comparison, checks, not_compared)
     verdict = {
         "good": not failures(comparison.checks),
@@ -125,8 +132,8 @@ def evaluate(project: Project, where: Paths, config: Config[Any, Any]) -> list[C
     metrics = {**_with_gains(comparison), "gate": verdict}
     artifact.write_metrics(where.reports, metrics, predictor.metadata["model"])
     for window, values in comparison.metrics.items():
-        log.info("%s: %s", window, project.task.summary(values))
-    log.info(remark)
+        _log.info("%s: %s", window, project.task.summary(values))
+    _log.info(remark)
     return checks
 
 
@@ -156,8 +163,8 @@ def score_baselines(
     """
     task, few = project.task, config.evaluation.baseline_features
     return {
-        FEW: task.linear_baseline(project, train, held_out, few, outputs),
-        FULL: task.linear_baseline(project, train, held_out, project.feature_names, outputs),
+        _FEW: task.linear_baseline(project, train, held_out, few, outputs),
+        _FULL: task.linear_baseline(project, train, held_out, project.feature_names, outputs),
         task.constant: task.constant_baseline(project, train, held_out, outputs),
     }
 
@@ -176,7 +183,7 @@ def measure(
     project : Project
     predictor : Predictor
     held_out : sequence of polars.DataFrame
-        The windows of `HELD_OUT`.
+        The validation and the test window.
     rivals : mapping of str to sequence of numpy.ndarray
         By the name of a model, its scores of each window.
     config : Config
@@ -187,14 +194,14 @@ def measure(
     """
     task, outputs = project.task, predictor.outputs
     comparison = Comparison()
-    for position, (window, frame) in enumerate(zip(HELD_OUT, held_out, strict=True)):
+    for position, (window, frame) in enumerate(zip(_HELD_OUT, held_out, strict=True)):
         target, scores = frame[project.target].to_numpy(), predictor.score(frame)
         others = {name: values[position] for name, values in rivals.items()}
         metrics = task.measure(target, scores, outputs)
         compared = task.compare(
             target, {"model": scores} | others, outputs, config.evaluation, config.seed
         )
-        gains = {name: compared[name][1] for name in (FEW, task.constant)}
+        gains = {name: compared[name][1] for name in (_FEW, task.constant)}
         comparison.scored[window] = (target, scores)
         comparison.metrics[window] = metrics
         comparison.compared[window] = compared
@@ -223,7 +230,7 @@ def production(project: Project, where: Paths, columns: Sequence[str]) -> Predic
     ModelError
         When it is damaged.
     """
-    folder = where.work / PRODUCTION
+    folder = where.work / _PRODUCTION
     names = (job.ARCHIVE, artifact.METADATA_FILE)
     if not where.job or not any((folder / name).is_file() for name in names):
         return None
@@ -259,7 +266,7 @@ def remark_on(project: Project, gain: Interval) -> str:
 
 
 def _against_production(project: Project, comparison: Comparison) -> Check:
-    gain = comparison.compared["test"][PRODUCTION][1]
+    gain = comparison.compared["test"][_PRODUCTION][1]
     return compare(
         f"{project.task.gain} gain over production, upper end",
         "Is the model at least as good as the one in production, within noise?",
@@ -293,18 +300,18 @@ def _write_report(
         "confidence": config.evaluation.confidence,
         "labels": {
             "model": "This model",
-            FEW: f"Linear, {' and '.join(few)} only",
-            FULL: f"Linear, all {len(project.feature_names)} features",
-            PRODUCTION: "The model in production",
+            _FEW: f"Linear, {' and '.join(few)} only",
+            _FULL: f"Linear, all {len(project.feature_names)} features",
+            _PRODUCTION: "The model in production",
             task.constant: task.constant.replace("_", " ").capitalize(),
         },
-        "remark": remark_on(project, comparison.compared["test"][FULL][1]),
+        "remark": remark_on(project, comparison.compared["test"][_FULL][1]),
         "checks": checks,
         "not_compared": not_compared,
     }
     curves = task.curves(comparison.scored, predictor.outputs)
     for name, curve in curves.items():
-        for window in HELD_OUT:
+        for window in _HELD_OUT:
             plots = folder / "plots" / window
             plots.mkdir(parents=True, exist_ok=True)
             curve.filter(pl.col("window") == window).write_csv(plots / f"{name}.csv")

@@ -16,6 +16,13 @@ class Paths:
         The repository, or what an image holds of it.
     job : Job, optional
         The job that gives the data and takes the results.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from ml_ready.jobs.folders import Paths
+    >>> Paths(Path("repository")).window("test").as_posix()
+    'repository/data/processed/test'
     """
 
     root: Path

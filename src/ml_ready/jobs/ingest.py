@@ -11,11 +11,18 @@ from ..project import Project
 from .configure import configuration
 from .folders import Paths
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     """Join the tables, check the contract, and stop where too many rows break it.
+
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        Overrides in Hydra's grammar, as `configuration` takes them.
 
     Raises
     ------
@@ -67,10 +74,10 @@ def conclude(folder: Path, tally: contract.Tally, tolerance: float) -> None:
         When more rows break it.
     """
     for rule, count in tally.rules.items():
-        log.warning("%s: broken by %d records, see the quarantine in data/raw", rule, count)
+        _log.warning("%s: broken by %d records, see the quarantine in data/raw", rule, count)
     contract.require_tolerated(tally, tolerance)
     artifact.write_counts(folder, tally)
-    log.info("%d records valid, %d set aside", tally.valid, tally.quarantined)
+    _log.info("%d records valid, %d set aside", tally.valid, tally.quarantined)
 
 
 def records(
@@ -95,6 +102,17 @@ def records(
     ------
     ContractError
         When a table cannot be read or joined, or a column is missing or of another type.
+
+    Examples
+    --------
+    With a `project` whose sample holds to the contract:
+
+    >>> from ml_ready.jobs.configure import configuration
+    >>> from ml_ready.jobs.folders import Paths
+    >>> from ml_ready.jobs.ingest import records
+    >>> config = configuration(project, Paths(project.root))
+    >>> records(project, project.root / config.source, config.data).tally
+    Tally(valid=900, quarantined=0, rules={})
     """
     others = [(join, project.source(source, join.table)) for join in config.joins]
     position, parts = part

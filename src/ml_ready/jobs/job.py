@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import ConfigError, ModelError
 
 # Hyperparameters that SageMaker adds itself, in script mode and in tuning jobs.
-OF_SAGEMAKER = ("sagemaker_", "_tuning_")
+_OF_SAGEMAKER = ("sagemaker_", "_tuning_")
 ARCHIVE = "model.tar.gz"  # what SageMaker packs the model of a training job into
 REASON_LIMIT = 1024  # bytes that SageMaker keeps of why a job failed
 
@@ -79,7 +79,7 @@ class Job:
         return [
             f"{name}={value if isinstance(value, str) else json.dumps(value)}"
             for name, value in found.items()
-            if not name.startswith(OF_SAGEMAKER)
+            if not name.startswith(_OF_SAGEMAKER)
         ]
 
     def host(self) -> tuple[int, int]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ..training.provenance import digest, libraries
 
-LIBRARY = "ml-ready"
-INGEST = (LIBRARY, "msgspec", "pandera", "polars")
-PREPROCESS = (*INGEST, "narwhals", "numpy")
-TRAIN = (*PREPROCESS, "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
+_LIBRARY = "ml-ready"
+_INGEST = (_LIBRARY, "msgspec", "pandera", "polars")
+_PREPROCESS = (*_INGEST, "narwhals", "numpy")
+_TRAIN = (*_PREPROCESS, "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
 _NO_CODE = (".md", ".pyc")
 _FOLDER = Path(__file__).parents[1]
 
@@ -27,10 +27,10 @@ def by_stage(root: Path) -> dict[str, dict[str, str]]:
     dict of str to dict of str to str
         By stage and package; a package that is not installed is left out.
     """
-    train = {**libraries(root / "pyproject.toml"), **_versions(TRAIN)}
+    train = {**libraries(root / "pyproject.toml"), **_versions(_TRAIN)}
     return {
-        "ingest": _versions(INGEST),
-        "preprocess": _versions(PREPROCESS),
+        "ingest": _versions(_INGEST),
+        "preprocess": _versions(_PREPROCESS),
         "train": train,
         "evaluate": dict(train),
     }
@@ -45,15 +45,15 @@ def library() -> str:
         Such as `0.2.0 sha256:4f53…`: the hash of its code, which is the same from a wheel, an
         index and a checkout.
     """
-    package = _installed(LIBRARY)
+    package = _installed(_LIBRARY)
     files = (path for path in _FOLDER.rglob("*") if path.is_file() and path.suffix not in _NO_CODE)
     return f"{package.version if package else 'unknown'} sha256:{digest(files)}"
 
 
 def _versions(names: Sequence[str]) -> dict[str, str]:
-    packages = {name: _installed(name) for name in names if name != LIBRARY}
+    packages = {name: _installed(name) for name in names if name != _LIBRARY}
     versions = {name: package.version for name, package in packages.items() if package}
-    return {LIBRARY: library(), **versions}
+    return {_LIBRARY: library(), **versions}
 
 
 def _installed(name: str) -> Distribution | None:

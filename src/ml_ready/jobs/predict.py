@@ -10,11 +10,18 @@ from ..serving.batch import score_file
 from ..serving.predictor import Predictor
 from .folders import Paths
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     """Add a prediction to each row of a file.
+
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        The file to read, the file to write, and options: `ml-ready predict --help` lists them.
 
     Raises
     ------
@@ -40,5 +47,5 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
         predictor, options.input, options.output, skip_invalid=options.skip_invalid
     )
     for rule, rows in summary.broken.items():
-        log.warning("%s: %d rows without a prediction", rule, rows)
-    log.info("%d rows written to %s", summary.rows, options.output)
+        _log.warning("%s: %d rows without a prediction", rule, rows)
+    _log.info("%d rows written to %s", summary.rows, options.output)

@@ -17,11 +17,18 @@ from ..windows import extent, require_variety, split
 from .configure import configuration
 from .folders import Paths
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     """Compute the features and cut the windows.
+
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        Overrides in Hydra's grammar, as `configuration` takes them.
 
     Raises
     ------
@@ -53,7 +60,7 @@ def preprocess(project: Project, where: Paths, config: Config[Any, Any]) -> None
     require_variety({name: extent(window, target) for name, window in cut.items()}, target)
     dropped = records.height - sum(window.height for window in cut.values())
     if dropped:
-        log.info("%d records dropped: their outcome is unknown", dropped)
+        _log.info("%d records dropped: their outcome is unknown", dropped)
     columns = kept(project, config.data.split)
     for name, window in cut.items():
         folder = where.window(name)
@@ -62,7 +69,7 @@ def preprocess(project: Project, where: Paths, config: Config[Any, Any]) -> None
         folder.mkdir(parents=True, exist_ok=True)
         window.select(columns).write_parquet(folder / f"part-{where.host[0]}.parquet")
         mean = window[target].to_numpy().mean()
-        log.info("%s: %d rows, %s is %.3f on average", name, window.height, target, mean)
+        _log.info("%s: %d rows, %s is %.3f on average", name, window.height, target, mean)
 
 
 def emptied(folder: Path) -> Path:
@@ -96,6 +103,19 @@ def windows(project: Project, records: pl.DataFrame, boundaries: Split) -> dict[
     ------
     ContractError
         When a feature needs what is known only later, or the records cannot be split so.
+
+    Examples
+    --------
+    With a `project`:
+
+    >>> from ml_ready.jobs.configure import configuration
+    >>> from ml_ready.jobs.folders import Paths
+    >>> from ml_ready.jobs.ingest import records
+    >>> from ml_ready.jobs.preprocess import windows
+    >>> config = configuration(project, Paths(project.root))
+    >>> checked = records(project, project.root / config.source, config.data)
+    >>> list(windows(project, checked.valid, config.data.split))
+    ['train', 'validation', 'test']
     """
     require_no_leakage(project)
     frame = project.add_target(project.features(records.lazy()))

@@ -12,7 +12,7 @@ from .. import runner
 from .folders import Paths, paths
 
 Work = Callable[[Paths, Sequence[str]], None]
-QUIET = ("alembic", "matplotlib", "mlflow", "py4j", "skl2onnx")
+_QUIET = ("alembic", "matplotlib", "mlflow", "py4j", "skl2onnx")
 
 
 def run(work: Work, root: Path) -> None:
@@ -29,7 +29,7 @@ def run(work: Work, root: Path) -> None:
         `Project.root`.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    for name in QUIET:
+    for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     where = paths(root)
     if where.job is None:

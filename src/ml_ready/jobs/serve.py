@@ -23,6 +23,13 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")
 def main(project: "Project", where: Paths, arguments: Sequence[str]) -> None:
     """Load the model and listen.
 
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        `--host`, `--port` and `--model`.
+
     Raises
     ------
     ProjectError

@@ -25,9 +25,9 @@ from .folders import Paths
 from .ingest import as_text, conclude
 from .preprocess import emptied, kept, require_no_leakage
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-TYPES = {
+_TYPES = {
     "Int32": "int",
     "Int64": "bigint",
     "Float32": "float",
@@ -40,6 +40,13 @@ TYPES = {
 
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     """Source tables → features and target of each window, on this machine or many.
+
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        `--master`, and overrides as `configuration` takes them.
 
     Raises
     ------
@@ -54,7 +61,7 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
         "--master", help="a cluster, such as spark://host:7077 (this machine, the hosts of a job)"
     )
     options, overrides = parser.parse_known_args(arguments)
-    require_defaults(project)
+    _require_defaults(project)
     config = configuration(project, where, overrides)
     source = where.source(config.source)
     require_no_leakage(project)
@@ -74,7 +81,7 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
         cluster.follow(names[0], name)
 
 
-def require_defaults(project: Project) -> None:
+def _require_defaults(project: Project) -> None:
     """Stop where the project has its own source or windows, which are written for polars.
 
     Raises
@@ -116,9 +123,9 @@ def process(project: Project, spark: Any, where: Paths, source: Path, config: Da
 
     # Checked once, by Python; what comes after is Spark's own work.
     text = as_text(source, config)
-    rows = checked(joined(project, spark, source, config), project.columns, text=text)
+    rows = _checked(_joined(project, spark, source, config), project.columns, text=text)
     rows = rows.persist(StorageLevel.DISK_ONLY)
-    tally = counted(rows, project.columns)
+    tally = _counted(rows, project.columns)
     raw = emptied(where.work / "data" / "raw")
     if tally.quarantined:
         broken = rows.filter("reason is not null").select("broken.*", "reason")
@@ -141,14 +148,14 @@ def process(project: Project, spark: Any, where: Paths, source: Path, config: Da
     require_filled(rows_of, whole, config.split)
     require_variety({name: extent for name, (extent, _) in outcomes.items()}, target)
     if dropped := tally.valid - whole.rows:
-        log.info("%d records dropped: their outcome is unknown", dropped)
+        _log.info("%d records dropped: their outcome is unknown", dropped)
     for name, window in windows.items():
         window.write.mode("append").parquet(str(emptied(where.window(name))))
         mean = outcomes[name][1]
-        log.info("%s: %d rows, %s is %.3f on average", name, rows_of[name], target, mean)
+        _log.info("%s: %d rows, %s is %.3f on average", name, rows_of[name], target, mean)
 
 
-def joined(project: Project, spark: Any, source: Path, config: DataConfig) -> Any:
+def _joined(project: Project, spark: Any, source: Path, config: DataConfig) -> Any:
     """Read the tables and join them, by the rules of `tables.join`.
 
     Parameters
@@ -175,10 +182,10 @@ def joined(project: Project, spark: Any, source: Path, config: DataConfig) -> An
     for declared in config.joins:
         columns = joined_schema(columns, schema(source / declared.table), declared)
     contract.require_columns(columns, project.columns, text=as_text(source, config))
-    require_comparable(processed_schema(project), config.split)
-    table = read(spark, source / config.table)
+    require_comparable(_processed_schema(project), config.split)
+    table = _read(spark, source / config.table)
     for declared in config.joins:
-        other = read(spark, source / declared.table)
+        other = _read(spark, source / declared.table)
         keys = other.groupBy(declared.keys).agg(F.count("*").alias("rows of the key"))
         rows, distinct = keys.agg(F.sum("rows of the key"), F.count("*")).first()
         require_one_row_a_key(declared, rows or 0, distinct)
@@ -186,7 +193,7 @@ def joined(project: Project, spark: Any, source: Path, config: DataConfig) -> An
     return table.select([column.name for column in project.columns])
 
 
-def read(spark: Any, path: Path) -> Any:
+def _read(spark: Any, path: Path) -> Any:
     """Read a table from all its files, as `tables.read` does.
 
     Parameters
@@ -222,7 +229,7 @@ def read(spark: Any, path: Path) -> Any:
     return reduce(lambda one, other: one.unionByName(other), frames)
 
 
-def checked(frame: Any, columns: Sequence[Column], *, text: bool) -> Any:
+def _checked(frame: Any, columns: Sequence[Column], *, text: bool) -> Any:
     """Check every row: it is `valid`, or `broken` as it came, for a `reason`.
 
     Parameters
@@ -239,7 +246,7 @@ def checked(frame: Any, columns: Sequence[Column], *, text: bool) -> Any:
     """
     from pyspark.sql.types import StructType
 
-    fields = ", ".join(f"{column.name} {TYPES[column.dtype]}" for column in columns)
+    fields = ", ".join(f"{column.name} {_TYPES[column.dtype]}" for column in columns)
     result = StructType().add("valid", StructType.fromDDL(fields)).add("broken", frame.schema)
     result.add("reason", "string")
 
@@ -259,13 +266,13 @@ def checked(frame: Any, columns: Sequence[Column], *, text: bool) -> Any:
     return frame.mapInArrow(check, result)
 
 
-def counted(rows: Any, columns: Sequence[Column]) -> contract.Tally:
+def _counted(rows: Any, columns: Sequence[Column]) -> contract.Tally:
     """Count valid and broken rows, and those that break each rule.
 
     Parameters
     ----------
     rows : pyspark.sql.DataFrame
-        As `checked` returns it.
+        As `_checked` returns it.
     columns : sequence of Column
 
     Returns
@@ -288,7 +295,7 @@ def counted(rows: Any, columns: Sequence[Column]) -> contract.Tally:
     return contract.Tally(valid, bad, by_rule)
 
 
-def processed_schema(project: Project) -> pl.Schema:
+def _processed_schema(project: Project) -> pl.Schema:
     """Return names and types of records with features and target."""
     frame = pl.LazyFrame(schema=contract.polars_schema(project.columns))
     processed: pl.Schema = project.add_target(project.features(frame)).collect_schema()

@@ -24,13 +24,20 @@ from . import packages
 from .configure import PARAMS, configuration
 from .folders import Paths
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     """Train into `models/`; with overrides, try each combination and leave `models/` alone.
 
     A job trains into its model folder, with its hyperparameters.
+
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        Overrides as `configuration` takes them, where `model.learning_rate=0.05,0.1` are two tries.
 
     Raises
     ------
@@ -55,7 +62,7 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     for overrides, config in zip(tries, configurations, strict=True):
         with tempfile.TemporaryDirectory() as folder:
             metrics = train(project, where, config, Path(folder))
-        log.info("%s: validation %s", " ".join(overrides), project.task.summary(metrics))
+        _log.info("%s: validation %s", " ".join(overrides), project.task.summary(metrics))
 
 
 def train(
@@ -91,7 +98,7 @@ def train(
         for path, remedy in sources
     )
     origin = provenance(where.root, [path for source in sources for path in tables.files(*source)])
-    log.info("training on %d rows", frame.height)
+    _log.info("training on %d rows", frame.height)
     checkpoints = Checkpoints(
         where.job.checkpoints if where.job else None, identity(project, config, origin)
     )

@@ -12,8 +12,8 @@ from ..errors import ContractError, ProjectError
 from .predictor import Predictor
 
 CHUNK = 100_000
-SUFFIXES = (".parquet", ".csv", ".jsonl")
-NO_REASON = pl.lit(None, pl.String).alias("reason")
+_SUFFIXES = (".parquet", ".csv", ".jsonl")
+_NO_REASON = pl.lit(None, pl.String).alias("reason")
 
 
 @dataclass
@@ -52,6 +52,20 @@ def score_file(
         When the model gives something that is not a number.
     ProjectError
         When a file cannot be read or written.
+
+    Examples
+    --------
+    With a `project`, the folder `models` of its trained model, a `record`, and an empty `folder`:
+
+    >>> import polars as pl
+    >>> from ml_ready.serving.batch import score_file
+    >>> from ml_ready.serving.predictor import Predictor
+    >>> source, output = folder / "records.parquet", folder / "answers.parquet"
+    >>> pl.DataFrame([record]).write_parquet(source)
+    >>> score_file(Predictor(project, models), source, output)
+    Summary(rows=1, broken=Counter())
+    >>> pl.read_parquet(output).columns[-2:]
+    ['probability', 'label']
     """
     _require_suffixes(source, output)
     added = [*predictor.outputs.columns, *(["reason"] if skip_invalid else [])]
@@ -86,8 +100,8 @@ def score_file(
 
 def _require_suffixes(source: Path, output: Path) -> None:
     for path in (source, output):
-        if path.suffix not in SUFFIXES:
-            raise ProjectError(f"{path} is of no known kind: expected {', '.join(SUFFIXES)}.")
+        if path.suffix not in _SUFFIXES:
+            raise ProjectError(f"{path} is of no known kind: expected {', '.join(_SUFFIXES)}.")
     if not output.parent.is_dir():
         raise ProjectError(f"{output.parent} is no folder.", "Make it, or name another output.")
     if source.resolve() == output.resolve():
@@ -128,5 +142,5 @@ def _score(
     predictions = predictor.outputs.table(predictor.frame(checked.valid))
     refused = checked.quarantined.select("row", "reason")
     rows = chunk.select(pl.row_index("row")).join(refused, on="row", how="anti")
-    answered = rows.sort("row").with_columns(*predictions, NO_REASON)
+    answered = rows.sort("row").with_columns(*predictions, _NO_REASON)
     return pl.concat([answered, refused], how="diagonal").sort("row")

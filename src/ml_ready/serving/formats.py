@@ -15,8 +15,8 @@ from ..project import Project
 
 LISTED = 100
 SHOWN = 80
-SLICE = 1000  # rows of CSV that are held as texts
-BROKEN_BODY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_SLICE = 1000  # rows of CSV that are held as texts
+_BROKEN_BODY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Violation(msgspec.Struct):
@@ -94,6 +94,19 @@ class Formats:
         The msgspec types of a record, of a JSON request, and of the answer to one.
     accepted : dict of bytes to Format
         By content type.
+
+    Examples
+    --------
+    With a `project` and a `record`:
+
+    >>> import msgspec
+    >>> from ml_ready.serving.formats import Formats
+    >>> body = msgspec.json.encode({"instances": [record]})
+    >>> records, write = Formats(project).read_json(body)
+    >>> records[0].depot
+    'west'
+    >>> write([{"probability": 0.25, "label": 0}])
+    b'{"predictions":[{"probability":0.25,"label":0}]}'
     """
 
     def __init__(self, project: Project) -> None:
@@ -133,7 +146,7 @@ class Formats:
         """
         try:
             return _some(self._request.decode(body).instances), self._write_json
-        except BROKEN_BODY:
+        except _BROKEN_BODY:
             document = _parsed(body, "the body")
         if not isinstance(document, dict) or set(document) != {"instances"}:
             raise RequestError(400, 'the body is not an object with the one field "instances"')
@@ -151,7 +164,7 @@ class Formats:
         """
         try:
             return _some(self._line.decode_lines(body)), _encoder.encode_lines
-        except BROKEN_BODY:
+        except _BROKEN_BODY:
             numbered = enumerate(io.BytesIO(body), 1)
             lines = ((number, line) for number, line in numbered if line.strip())
             parsed = (_parsed(line, f"line {number}") for number, line in lines)
@@ -182,7 +195,7 @@ class Formats:
         typed: list[Any] = []
         records = _records(text, names, header=header)
         try:
-            while part := list(islice(records, SLICE)):
+            while part := list(islice(records, _SLICE)):
                 typed += msgspec.convert(part, self._records, strict=False)
         except msgspec.ValidationError:
             raise self._explained(_records(text, names, header=header), strict=False) from None
@@ -257,7 +270,7 @@ def _some(records: list[Any]) -> list[Any]:
 def _parsed(text: bytes, where: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except BROKEN_BODY as error:
+    except _BROKEN_BODY as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise RequestError(400, f"{where} is not JSON: {reason}") from error
 

@@ -7,7 +7,7 @@ import msgspec
 
 from .formats import Formats, Problem
 
-REFUSALS = {
+_REFUSALS = {
     "400": "The body cannot be read, or holds no record.",
     "408": "The body did not arrive in time.",
     "413": "The body is too large.",
@@ -46,7 +46,7 @@ def description(formats: Formats) -> bytes:
             "content": {"application/json": {"schema": answered}} | others,
         }
     }
-    for status, reason in REFUSALS.items():
+    for status, reason in _REFUSALS.items():
         content = {"application/json": {"schema": refused}}
         answers[status] = {"description": reason, "content": content}
     body = {"required": True, "content": {"application/json": {"schema": asked}} | others}

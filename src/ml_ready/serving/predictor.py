@@ -14,7 +14,7 @@ from ..artifact import METADATA_FILE, RETRAIN, one_line, read_metadata, read_mod
 from ..errors import MismatchError, ModelError
 from ..project import Outputs, Project
 
-AS_IS = pl.QueryOptFlags.none()
+_AS_IS = pl.QueryOptFlags.none()
 
 
 class Predictor:
@@ -32,6 +32,16 @@ class Predictor:
         When a file is missing or broken.
     MismatchError
         When the model was made for another contract, other features or other outputs.
+
+    Examples
+    --------
+    With a `project`, the folder `models` of its trained model, and a `record`:
+
+    >>> from ml_ready.serving.predictor import Predictor
+    >>> predictor = Predictor(project, models)
+    >>> scores = predictor.records([record])
+    >>> predictor.outputs.predictions(scores.tolist())
+    [{'probability': 0..., 'label': 0}]
     """
 
     def __init__(self, project: Project, folder: Path) -> None:
@@ -75,7 +85,7 @@ class Predictor:
             When the model gives something that is not a number.
         """
         self._batch = pl.DataFrame(rows, schema=self._schema)
-        return self.score(self._plan.collect(engine="in-memory", optimizations=AS_IS))
+        return self.score(self._plan.collect(engine="in-memory", optimizations=_AS_IS))
 
     def frame(self, records: pl.DataFrame) -> np.ndarray:
         """Score a table of records.

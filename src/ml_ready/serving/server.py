@@ -29,17 +29,17 @@ from .formats import Format, Formats, Problem, RequestError, encode
 from .openapi import description
 from .predictor import Predictor
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 BODY_LIMIT = 25 * 1024 * 1024  # bytes, as SageMaker allows
 BODY_SECONDS = 30.0
-TOO_LARGE = f"the body is larger than {BODY_LIMIT} bytes"
+_TOO_LARGE = f"the body is larger than {BODY_LIMIT} bytes"
 LARGE_BODY = 256 * 1024  # bytes
 BATCH = 1000  # records: enough for arrays to pay, few enough for /ping to get a turn
-LAST_REQUESTS_SECONDS = 1.0  # for what is on its way when the server is told to stop
-UTF8 = {b"charset=utf-8", b'charset="utf-8"', b"charset=us-ascii"}
+_LAST_REQUESTS_SECONDS = 1.0  # for what is on its way when the server is told to stop
+_UTF8 = {b"charset=utf-8", b'charset="utf-8"', b"charset=us-ascii"}
 
-Waiting = tuple[Sequence[Any], asyncio.Future[list[Any]]]
+_Waiting = tuple[Sequence[Any], asyncio.Future[list[Any]]]
 
 
 class Invocations:
@@ -58,7 +58,7 @@ class Invocations:
     def __init__(self, predictor: Predictor, formats: Formats) -> None:
         self._predictor = predictor
         self._accepted = formats.accepted
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._large = asyncio.Semaphore(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,13 +80,13 @@ class Invocations:
                 answer = write(self._predictor.outputs.predictions(await self._scored(records)))
             status, content_type = 200, form.content_type
         except RequestError as error:
-            log.warning("%d %s", error.status, error)
+            _log.warning("%d %s", error.status, error)
             status, answer = error.status, encode(error.problem)
         except Exception as error:
             # Only messages of our own are known to hold no values of the record.
             reason = str(error) if isinstance(error, ProjectError) else type(error).__name__
             place = traceback.extract_tb(error.__traceback__)[-1]
-            log.error("500 %s (%s:%s)", reason, place.name, place.lineno)
+            _log.error("500 %s (%s:%s)", reason, place.name, place.lineno)
             status, answer = 500, encode(Problem("the model could not score these records"))
         length = b"%d" % len(answer)
         described = [(b"content-type", content_type), (b"content-length", length)]
@@ -113,7 +113,7 @@ class Invocations:
             # Read what else has arrived before computing; nothing is waited for.
             loop.call_soon(self._score_waiting, len(self._waiting))
             return
-        batch: list[Waiting] = []
+        batch: list[_Waiting] = []
         rows = 0
         while self._waiting and rows < BATCH:
             records, future = self._waiting.popleft()
@@ -124,7 +124,7 @@ class Invocations:
             loop.call_soon(self._score_waiting)
         self._score(batch)
 
-    def _score(self, batch: Sequence[Waiting]) -> None:
+    def _score(self, batch: Sequence[_Waiting]) -> None:
         rows = [msgspec.structs.asdict(record) for records, _ in batch for record in records]
         try:
             scores = iter(self._predictor.records(rows).tolist())
@@ -140,7 +140,29 @@ class Invocations:
 
 
 def create_app(predictor: Predictor) -> ASGIApp:
-    """Return the application that serves one model."""
+    """Return the application that serves one model.
+
+    Parameters
+    ----------
+    predictor : Predictor
+
+    Returns
+    -------
+    ASGI application
+        With `GET /ping`, `GET /openapi.json` and `POST /invocations`.
+
+    Examples
+    --------
+    With a `project` and the folder `models` of its trained model:
+
+    >>> import asyncio, httpx
+    >>> from ml_ready.serving.predictor import Predictor
+    >>> from ml_ready.serving.server import create_app
+    >>> transport = httpx.ASGITransport(create_app(Predictor(project, models)))
+    >>> client = httpx.AsyncClient(transport=transport, base_url="http://server")
+    >>> asyncio.run(client.get("/ping")).json()
+    {'status': 'ok'}
+    """
     formats = Formats(predictor.project)
     invocations = Invocations(predictor, formats)
 
@@ -201,7 +223,7 @@ class DrainingServer(uvicorn.Server):
         state = self.server_state
         state.default_headers = [*state.default_headers, (b"connection", b"close")]
         loop = asyncio.get_running_loop()
-        end = loop.time() + LAST_REQUESTS_SECONDS
+        end = loop.time() + _LAST_REQUESTS_SECONDS
         while state.connections and loop.time() < end:
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
@@ -251,7 +273,7 @@ def serve(project: Project, folder: Path, host: str, port: int) -> None:
     gc.collect()
     gc.freeze()
     shown = f"[{host}]" if family == socket.AF_INET6 else host
-    log.info("Serving %s on http://%s:%d", folder, shown, listener.getsockname()[1])
+    _log.info("Serving %s on http://%s:%d", folder, shown, listener.getsockname()[1])
     DrainingServer(config).run(sockets=[listener])
 
 
@@ -260,7 +282,7 @@ async def _ping(_: Request) -> Response:
 
 
 async def _not_routed(_: Request, error: Any) -> Response:
-    log.warning("%d %s", error.status_code, error.detail)
+    _log.warning("%d %s", error.status_code, error.detail)
     return Response(
         encode(Problem(error.detail)),
         error.status_code,
@@ -274,7 +296,7 @@ def _format(headers: Mapping[bytes, bytes], accepted: Mapping[bytes, Format]) ->
     form = accepted.get(kind.strip())
     charsets = {part.strip() for part in parameters if part.strip().startswith(b"charset=")}
     encoding = headers.get(b"content-encoding", b"identity")
-    if form is None or charsets - UTF8 or encoding != b"identity":
+    if form is None or charsets - _UTF8 or encoding != b"identity":
         names = ", ".join(name.decode() for name in accepted)
         raise RequestError(415, f"Content-Type must be one of {names}, in UTF-8 and not compressed")
     return form
@@ -282,7 +304,7 @@ def _format(headers: Mapping[bytes, bytes], accepted: Mapping[bytes, Format]) ->
 
 async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes | None:
     if int(headers.get(b"content-length", 0)) > BODY_LIMIT:
-        raise RequestError(413, TOO_LARGE)
+        raise RequestError(413, _TOO_LARGE)
     parts: list[bytes] = []
     size, more = 0, True
     try:
@@ -295,7 +317,7 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes | Non
                 size += len(parts[-1])
                 more = message.get("more_body", False)
                 if size > BODY_LIMIT:
-                    raise RequestError(413, TOO_LARGE)
+                    raise RequestError(413, _TOO_LARGE)
     except TimeoutError as error:
         raise RequestError(
             408, f"the body did not arrive within {BODY_SECONDS:g} seconds"

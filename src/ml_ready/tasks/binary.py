@@ -41,6 +41,12 @@ class Outputs:
     ------
     ValueError
         When the threshold is no probability.
+
+    Examples
+    --------
+    >>> from ml_ready.tasks.binary import Outputs
+    >>> Outputs(threshold=0.5).predictions([0.25, 0.75])
+    [{'probability': 0.25, 'label': 0}, {'probability': 0.75, 'label': 1}]
     """
 
     threshold: float
@@ -64,7 +70,20 @@ class Outputs:
 
 
 class BinaryClassification:
-    """A task whose target is 0 or 1, and whose scores are probabilities of 1, of shape (rows,)."""
+    """A task whose target is 0 or 1, and whose scores are probabilities of 1, of shape (rows,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ml_ready.tasks.binary import BinaryClassification
+    >>> target, scores = np.array([0, 1, 1]), np.array([0.25, 0.5, 0.75])
+    >>> task = BinaryClassification()
+    >>> outputs = task.derive_outputs(None, target, scores)
+    >>> outputs
+    Outputs(threshold=0.375)
+    >>> task.measure(target, scores, outputs)["roc_auc"]
+    1.0
+    """
 
     score = "ROC-AUC"
     gain = "ROC-AUC"
@@ -482,6 +501,13 @@ def calibration_error(target: np.ndarray, probabilities: np.ndarray, bins: int =
     ----------
     Naeini, Cooper, Hauskrecht, *Obtaining Well Calibrated Probabilities Using Bayesian Binning*,
     AAAI 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ml_ready.tasks.binary import calibration_error
+    >>> calibration_error(np.array([0, 1, 1, 1]), np.full(4, 0.5))
+    0.25
     """
     edges = np.quantile(probabilities, np.linspace(0, 1, bins + 1)[1:-1])
     # Rows of one probability share a bin, in whatever order they come.

@@ -24,7 +24,7 @@ MEAN = "mean"
 LINEAR_ROWS = 10_000
 GROUPS = 20
 # Residuals beyond these shares of the rows would flatten the picture of all the others.
-SHOWN = (0.01, 0.99)
+_SHOWN = (0.01, 0.99)
 _QUANTILE = re.compile(r"q(0\.\d+)")
 
 
@@ -42,6 +42,7 @@ def names(levels: Sequence[float]) -> list[str]:
 
     Examples
     --------
+    >>> from ml_ready.tasks.regression import names
     >>> names([0.5, 0.9])
     ['q0.5', 'q0.9']
     >>> names([])
@@ -63,6 +64,12 @@ class Outputs:
     ------
     ValueError
         For any other name.
+
+    Examples
+    --------
+    >>> from ml_ready.tasks.regression import Outputs
+    >>> Outputs(["q0.5", "q0.9"]).predictions([[3.0, 8.0]])
+    [{'q0.5': 3.0, 'q0.9': 8.0}]
     """
 
     columns: Sequence[str]
@@ -96,6 +103,15 @@ class Regression:
     """A task whose target is a number, and whose scores are of shape (rows, outputs).
 
     An answer is `mean`, or the value of each quantile, such as `q0.5` and `q0.9`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ml_ready.tasks.regression import Outputs, Regression
+    >>> target, scores = np.array([1.0, 2.0, 6.0]), np.array([[2.0], [2.0], [5.0]])
+    >>> metrics = Regression().measure(target, scores, Outputs(["mean"]))
+    >>> round(metrics["loss"], 3), round(metrics["mean_absolute_error"], 3)
+    (0.667, 0.667)
     """
 
     score = "Loss"
@@ -466,7 +482,7 @@ class Regression:
         for window, (target, scores) in scored.items():
             predicted = point(scores, outputs)
             residuals = target - predicted
-            counts, edges = np.histogram(residuals, 40, tuple(np.quantile(residuals, SHOWN)))
+            counts, edges = np.histogram(residuals, 40, tuple(np.quantile(residuals, _SHOWN)))
             curves.add("residuals", window, residual=edges[:-1], share=counts / target.size)
             groups = _groups(predicted)
             means = [predicted[rows].mean() for rows in groups]
@@ -571,6 +587,13 @@ def losses(target: np.ndarray, scores: np.ndarray, outputs: Outputs) -> np.ndarr
     References
     ----------
     Koenker, Bassett, *Regression Quantiles*, Econometrica 46, 1978.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ml_ready.tasks.regression import Outputs, losses
+    >>> losses(np.array([10.0, 10.0]), np.array([[8.0], [12.0]]), Outputs(["q0.75"])).tolist()
+    [1.5, 0.5]
     """
     error = target[:, None] - scores
     levels = np.array(outputs.levels)
@@ -589,6 +612,13 @@ def point(scores: np.ndarray, outputs: Outputs) -> np.ndarray:
     Returns
     -------
     numpy.ndarray of shape (rows,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ml_ready.tasks.regression import Outputs, point
+    >>> point(np.array([[3.0, 8.0], [4.0, 9.0]]), Outputs(["q0.5", "q0.9"])).tolist()
+    [3.0, 4.0]
     """
     nearest = np.abs(np.array(outputs.levels or [0.5]) - 0.5).argmin()
     return np.asarray(scores[:, nearest])

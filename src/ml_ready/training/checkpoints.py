@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-SHARES = 20
+_SHARES = 20
 
 
 class Checkpoints:
@@ -21,6 +21,17 @@ class Checkpoints:
         Without one, nothing is kept.
     identity : str
         What the result depends on: the state of another training is never taken up.
+
+    Examples
+    --------
+    In an empty `folder`; a training with other settings has another identity:
+
+    >>> from ml_ready.training.checkpoints import Checkpoints
+    >>> checkpoints = Checkpoints(folder, identity="4f53cda18c2baa0c")
+    >>> checkpoints.save("model", {"rounds": 20})
+    >>> checkpoints.load("model")
+    {'rounds': 20}
+    >>> Checkpoints(folder, identity="9c56cc51b374c3ba").load("model")
     """
 
     def __init__(self, folder: Path | None = None, identity: str = "") -> None:
@@ -37,8 +48,18 @@ class Checkpoints:
         Yields
         ------
         int
+
+        Examples
+        --------
+        In an empty `folder`, with 90 of 100 rounds done:
+
+        >>> from ml_ready.training.checkpoints import Checkpoints
+        >>> list(Checkpoints(folder).due(90, 100))
+        [95, 100]
+        >>> list(Checkpoints().due(90, 100))
+        [100]
         """
-        step = max(1, most // SHARES) if self._folder else most
+        step = max(1, most // _SHARES) if self._folder else most
         yield from range(done + step - done % step, most, step)
         if done < most:
             yield most
@@ -78,9 +99,9 @@ class Checkpoints:
             # Jobs alone write there (docs/iam/job.json), and they run this code anyway.
             state = pickle.loads(path.read_bytes())  # noqa: S301
         except Exception as error:  # a damaged pickle raises almost anything
-            log.warning("%s: not readable (%s), training starts again", path, type(error).__name__)
+            _log.warning("%s: not readable (%s), training starts again", path, type(error).__name__)
             return None
-        log.info("Going on from %s", path)
+        _log.info("Going on from %s", path)
         return state
 
     def _path(self, folder: Path, name: str) -> Path:

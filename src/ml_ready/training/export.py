@@ -55,6 +55,16 @@ def require_parity(trained: np.ndarray, exported: np.ndarray, tolerance: float) 
     ------
     ParityError
         When shapes differ, a difference is above the tolerance, or a score is not a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ml_ready.training.export import require_parity
+    >>> require_parity(np.array([0.5, 0.25]), np.array([0.5, 0.375]), tolerance=0.2)
+    0.125
+    >>> require_parity(np.array([0.5, 0.25]), np.array([0.5, 0.375]), tolerance=0.1)
+    Traceback (most recent call last):
+    ml_ready.errors.ParityError: The exported model differs from the trained one by up to 0.12 on...
     """
     if trained.shape != exported.shape:
         raise ParityError(

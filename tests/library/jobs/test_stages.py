@@ -326,6 +326,18 @@ def test_both_stages_in_one_are_the_stages_one_by_one(
     assert len(composed) == 1
 
 
+def test_an_entrypoint_may_compose_the_steps_of_a_stage(own: Repository, tmp_path: Path) -> None:
+    project, where = own
+    config = configuration(project, where)
+    metrics = train.train(project, where, config, tmp_path)
+    predictor = Predictor(project, tmp_path)
+    assert predictor.metadata["metrics"] == metrics
+    fitted_on, *held_out = (read(where.window(name)) for name in WINDOWS)
+    rivals = evaluate.score_baselines(project, fitted_on, held_out, config, predictor.outputs)
+    comparison = evaluate.measure(project, predictor, held_out, rivals, config)
+    assert comparison.checks == evaluate.evaluate(project, where, config)
+
+
 def test_records_come_from_a_function_of_the_project(
     ran: Callable[[str], Repository], own: Repository
 ) -> None:
