@@ -59,10 +59,8 @@ def change_everywhere(folder: Path, version: str) -> None:
     commit(folder)
 
 
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository whose one commit is ready for a release."""
-    folder = tmp_path_factory.mktemp("origin") / "template"
+def make_repository(folder: Path) -> Path:
+    """Make a repository whose one commit is ready for a release."""
     shutil.copytree(as_cloned(), folder)
     text = (folder / "CHANGELOG.md").read_text(encoding="utf-8")
     (folder / "CHANGELOG.md").write_text(re.sub("^## .*$", HEADING, text, count=1, flags=re.M))
@@ -75,6 +73,12 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def identify(folder: Path) -> None:
     for name, text in {"user.name": "Ada", "user.email": "ada@example.com"}.items():
         git(folder, "config", name, text)
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository to clone, or to be refused."""
+    return make_repository(tmp_path_factory.mktemp("origin") / "template")
 
 
 @pytest.fixture
