@@ -125,7 +125,11 @@ def compare_names(version: str) -> Iterator[str]:
     """Yield a line if a patch version lacks a public name of the version before it."""
     minor, _, patch = version.rpartition(".")
     before = f"v{minor}.{int(patch) - 1}"
-    if git("tag", "--list", before) and (lost := _list_names(before) - _list_names("HEAD")):
+    if patch == "0":
+        return
+    if not git("tag", "--list", before):
+        yield f"the tag {before} is missing, expected the version before: type `git fetch --tags`"
+    elif lost := _list_names(before) - _list_names("HEAD"):
         yield (
             f"{', '.join(sorted(lost))}: removed since {before}, expected only fixes:"
             " bring it back, or release a minor version"
@@ -186,9 +190,12 @@ def _list_members(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]
         match member:
             case ast.ClassDef():
                 yield from _list_members(member, f"{package}.{member.name}")
-            case ast.FunctionDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
-                yield f"{package}.{name}"
-            case ast.Assign(targets=[ast.Name(id=name)]):
+            case (
+                ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.AnnAssign(target=ast.Name(id=name))
+                | ast.Assign(targets=[ast.Name(id=name)])
+            ):
                 yield f"{package}.{name}"
             case ast.ImportFrom(names=names) if package != prefix:
                 yield from (f"{package}.{each.asname or each.name}" for each in names)

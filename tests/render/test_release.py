@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import local_extensions
 from scripts import packer
-from tests.conftest import as_cloned
+from tests.conftest import TEMPLATE, as_cloned
 
-VERSION = local_extensions.library_version()
+PRESENT = local_extensions.library_version()
+VERSION = "7.0.0"
 TAG = f"v{VERSION}"
 HEADING = f"## [{VERSION}] - 2026-11-30"
 LOCKS = "{{cookiecutter.project_slug}}/*poetry.lock*"
@@ -49,13 +51,13 @@ def change(path: Path, before: str, after: str) -> None:
     path.write_text(text.replace(before, after, 1), encoding="utf-8")
 
 
-def change_everywhere(folder: Path, version: str) -> None:
+def change_version(folder: Path, before: str, after: str) -> None:
     """Write another version into all that has to name it, and commit."""
-    for path in (folder / "pyproject.toml", folder / "CHANGELOG.md", *folder.glob(LOCKS)):
-        text = path.read_text(encoding="utf-8")
-        pattern = rf'(?m)(\[|^version = "|ml_ready-){VERSION}'
-        changed = re.sub(pattern, rf"\g<1>{version}", text)
-        path.write_text(changed, encoding="utf-8")
+    change(folder / "CHANGELOG.md", f"## [{before}] -", f"## [{after}] -")
+    change(folder / "pyproject.toml", f'"{before}"', f'"{after}"')
+    for lock in folder.glob(LOCKS):
+        change(lock, f'"ml-ready"\nversion = "{before}"', f'"ml-ready"\nversion = "{after}"')
+        change(lock, f"ml_ready-{before}-py3", f"ml_ready-{after}-py3")
     commit(folder)
 
 
@@ -63,10 +65,11 @@ def make_repository(folder: Path) -> Path:
     """Make a repository whose one commit is ready for a release."""
     shutil.copytree(as_cloned(), folder)
     text = (folder / "CHANGELOG.md").read_text(encoding="utf-8")
-    (folder / "CHANGELOG.md").write_text(re.sub("^## .*$", HEADING, text, count=1, flags=re.M))
+    heading = f"## [{PRESENT}] - 2026-11-30"
+    (folder / "CHANGELOG.md").write_text(re.sub("^## .*$", heading, text, count=1, flags=re.M))
     git(folder, "init", "--quiet", "--initial-branch", "main")
     identify(folder)
-    commit(folder)
+    change_version(folder, PRESENT, VERSION)
     return folder
 
 
@@ -90,7 +93,9 @@ def clone(origin: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_release_is_the_wheel_of_the_commit_and_its_tag(clone: Path, tmp_path: Path) -> None:
+def test_a_release_is_the_wheel_of_the_commit_and_its_tag(
+    origin: Path, clone: Path, tmp_path: Path
+) -> None:
     (clone / ".venv/bin").mkdir(parents=True)
     (clone / ".venv/bin/python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     (clone / ".venv/bin/python").chmod(0o755)
@@ -98,7 +103,7 @@ def test_a_release_is_the_wheel_of_the_commit_and_its_tag(clone: Path, tmp_path:
     make = ["make", "--silent", "release", f"VERSION={VERSION}"]
     printed = subprocess.check_output(make, cwd=clone, text=True)
     (wheel,) = (clone / "dist").iterdir()
-    assert wheel.read_bytes() == packer.pack(tmp_path, as_cloned()).read_bytes()
+    assert wheel.read_bytes() == packer.pack(tmp_path, origin).read_bytes()
     assert git(clone, "cat-file", "-t", TAG) == "tag\n"
     assert git(clone, "rev-parse", f"{TAG}^{{commit}}") == git(clone, "rev-parse", "HEAD")
     assert git(clone, "ls-remote", "--tags", "origin") == ""
@@ -116,25 +121,25 @@ def test_a_release_is_the_wheel_of_the_commit_and_its_tag(clone: Path, tmp_path:
     assert done.stderr.startswith("VERSION is '', expected three numbers: type `make release VERS")
 
 
-@pytest.mark.parametrize("version", ["", "0.2", "v0.2.0", "01.2.0", "0.2.0-rc.1", "0.2.0\n"])
+@pytest.mark.parametrize("version", ["", "7.0", "v7.0.0", "07.0.0", "7.0.0-rc.1", "7.0.0\n"])
 def test_what_is_no_version_is_refused(version: str, origin: Path) -> None:
     (line,) = refusals(origin, version)
     assert line.startswith(f"VERSION is {version!r}, expected three numbers: type `make release ")
 
 
 def test_another_version_is_refused_by_all_that_name_one(origin: Path) -> None:
-    project, changelog, *locks = refusals(origin, "9.8.7")
+    project, changelog, *locks = refusals(origin, "9.8.0")
     assert project == (
-        f"pyproject.toml: version is {VERSION}, expected 9.8.7: change it, then type `make lock`"
+        f"pyproject.toml: version is {VERSION}, expected 9.8.0: change it, then type `make lock`"
     )
     assert changelog == (
         f"CHANGELOG.md: the first section with entries is `{HEADING}`,"
-        " expected `## [9.8.7] - YYYY-MM-DD`: rename it"
+        " expected `## [9.8.0] - YYYY-MM-DD`: rename it"
     )
     assert len(locks) == len(list(origin.glob(LOCKS)))
     assert all(
         f"ml-ready has ml_ready-{VERSION}-py3-none-any.whl, version {VERSION}, expected"
-        " ml_ready-9.8.7-py3-none-any.whl, version 9.8.7: type `make lock`" in line
+        " ml_ready-9.8.0-py3-none-any.whl, version 9.8.0: type `make lock`" in line
         for line in locks
     )
 
@@ -171,11 +176,11 @@ def test_an_empty_section_for_the_next_version_is_no_fault(clone: Path) -> None:
         (f'"ml-ready"\nversion = "{VERSION}"', '"ml-ready"\nversion = "0.1.9"', "version 0.1.9, "),
         (f"ml_ready-{VERSION}-py3", f"ml_ready-{VERSION}-py2", "has ml_ready-.*-py2-none-any.whl,"),
         (
-            '"pandera[polars] (>=0.35,<0.36)"',
-            '"pandera (>=0.35,<0.36)"',
-            r"has train: pandera>=0\.35,<0\.36, expected train: pandera\[polars\]>=0\.35,<0\.36:",
+            '"pandera[polars] (',
+            '"pandera (',
+            r"has train: pandera>=\S+, expected train: pandera\[polars\]>=",
         ),
-        ('load = ["locust (>=2.43,<3)"]\n', "", "has nothing, expected load: locust>=2.43,<3:"),
+        ('\nload = ["', '\nloads = ["', "has loads: locust>=.*, expected load: locust>="),
         ("\nlocust = {version", "\nanyio = {version", "has anyio, expected locust:"),
         ('name = "ml-ready"', 'name = "ml-other"', f"has nothing, .*, version {VERSION}"),
     ],
@@ -193,11 +198,11 @@ def test_a_lock_that_differs_is_refused(before: str, after: str, fault: str, clo
 @pytest.mark.parametrize(
     ("before", "after", "fault"),
     [
-        ('"polars>=2.1,<3"', '"polars>=2.2,<3"', "serve: polars>=2.1,<3, expected serve: polars"),
+        ('"polars>=', '"polars!=3,>=', "serve: polars>=.*, expected serve: polars!=3,>="),
         (
             "'win32'",
             "'darwin'",
-            "serve: uvloop>=0.22,<1;sys_platform!='win32', expected serve: uvloop>=",
+            "serve: uvloop>=.*'win32', expected serve: uvloop>=.*'darwin':",
         ),
         ("\n[project.opt", 'dependencies = ["anyio>=4"]\n[project.opt', "nothing, expected anyio:"),
     ],
@@ -209,7 +214,7 @@ def test_a_requirement_that_no_lock_knows_is_refused(
     commit(clone)
     lines = refusals(clone, VERSION)
     assert len(lines) == len(list(clone.glob(LOCKS)))
-    assert all(f"ml-ready has {fault}" in line for line in lines)
+    assert all(re.search(f"ml-ready has {fault}", line) for line in lines)
 
 
 @pytest.mark.parametrize("name", ["README.md", "src/ml_ready/new.py"])
@@ -262,9 +267,6 @@ def test_the_check_of_a_commit_without_the_tag_is_red(
     assert line.endswith(f", expected {TAG}: check out {TAG}")
 
 
-MINOR = VERSION.rpartition(".")[0]
-
-
 def test_a_patch_that_removes_public_names_is_refused(clone: Path) -> None:
     git(clone, "tag", TAG)
     source = clone / "src/ml_ready"
@@ -276,8 +278,8 @@ def test_a_patch_that_removes_public_names_is_refused(clone: Path) -> None:
     change(source / "artifact.py", "def _present(", "def _turn(")
     change(source / "config.py", "    keys: ", "    columns: ")
     change(source / "contract/__init__.py", "Column, Dtype", "Column as _Column, Dtype")
-    change_everywhere(clone, f"{MINOR}.1")
-    (line,) = refusals(clone, f"{MINOR}.1")
+    change_version(clone, VERSION, "7.0.1")
+    (line,) = refusals(clone, "7.0.1")
     assert line == (
         "ml_ready.artifact.FORMAT, ml_ready.artifact.read_model, ml_ready.config.Join.keys,"
         f" ml_ready.contract.Column, ml_ready.runner.run: removed since {TAG}, expected only fixes:"
@@ -285,13 +287,31 @@ def test_a_patch_that_removes_public_names_is_refused(clone: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("version", [f"{MINOR}.1", "9.0.0"])
+def test_a_patch_without_the_version_before_is_refused(clone: Path) -> None:
+    change_version(clone, VERSION, "7.0.1")
+    assert refusals(clone, "7.0.1") == [
+        f"the tag {TAG} is missing, expected the version before: type `git fetch --tags`"
+    ]
+
+
+@pytest.mark.parametrize("version", ["7.0.1", "7.1.0"])
 def test_a_minor_version_may_remove_a_name_and_a_patch_add_one(version: str, clone: Path) -> None:
     git(clone, "tag", TAG)
-    removed = version == "9.0.0"
+    removed = version == "7.1.0"
     text = "def new() -> None: ...\n\n\ndef " if not removed else "def new_"
     change(clone / "src/ml_ready/artifact.py", "def ", text)
     change(clone / "src/ml_ready/artifact.py", "def _signature", "def _sign")
-    change_everywhere(clone, version)
+    change_version(clone, VERSION, version)
     done = release(clone, version)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_promise_names_what_the_code_has() -> None:
+    page = (TEMPLATE / "docs/compatibility.md").read_text(encoding="utf-8")
+    artifact = (TEMPLATE / "src/ml_ready/artifact.py").read_text(encoding="utf-8")
+    workflow = yaml.safe_load((TEMPLATE / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    *pythons, last = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    assert f"\n{', '.join(pythons)} and {last}. CI runs the tests on each." in page
+    (number,) = re.findall(r"^FORMAT = (\d+)$", artifact, re.MULTILINE)
+    assert f"\n| file | format | {PRESENT.rpartition('.')[0]} |\n" in page
+    assert f"\n| | {number} | read and written |\n" in page
