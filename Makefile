@@ -1,6 +1,6 @@
 # What users and maintainers of the template type; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help bake demo test library benchmark lock sample snapshot
+.PHONY: help bake demo test library benchmark lock sample snapshot release
 
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
@@ -41,6 +41,9 @@ sample: $(INSTALLED) ## draw the project's data sample anew and compare (ARGS=--
 
 snapshot: $(INSTALLED) ## accept the present tree of a bake as the expected one
 	@.venv/bin/pytest -n 0 tests/render/test_tree.py -k expected --snapshot-update
+
+release: $(INSTALLED) ## check, pack and tag a version of the library, without a push (VERSION=0.3.0)
+	@.venv/bin/python -m scripts.release '$(VERSION)'
 
 $(INSTALLED): pyproject.toml
 ifeq ($(PYTHON),)
