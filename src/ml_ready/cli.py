@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif name == "--version":
         sys.stdout.write(f"ml-ready {version('ml-ready')}\n")
     else:
-        runner.run(lambda: _run(name, words[1:]))
+        runner.run(lambda: _run(name, words[1:]), root=Path.cwd())
 
 
 def load_project(folder: Path) -> "Project":

@@ -1,12 +1,21 @@
 """How a command ends: a user's mistake in one line, anything else with its traceback."""
 
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
 
 from .errors import ProjectError
 
+_LIBRARY = Path(__file__).resolve().parent
 
-def run(work: Callable[[], None], tell: Callable[[str], None] = lambda _: None) -> None:
+
+def run(
+    work: Callable[[], None],
+    tell: Callable[[str], None] = lambda _: None,
+    root: Path | None = None,
+) -> None:
     """Run a command; a `ProjectError` ends it with one line and exit status 1.
 
     Parameters
@@ -14,12 +23,18 @@ def run(work: Callable[[], None], tell: Callable[[str], None] = lambda _: None) 
     work : callable
     tell : callable
         Is given the reason in one text when the command fails, such as to show it to SageMaker.
+    root : pathlib.Path, optional
+        `Project.root`. The line then names the file and the line of the project that led to the
+        error, and a traceback begins at the first file of the project.
     """
     try:
         work()
     except ProjectError as error:
-        tell(str(error))
-        sys.exit(f"error: {error}")
+        line = str(error)
+        for frame, file in _in_project(error, root)[-1:]:
+            line += f" ({file.as_posix()}:{frame.tb_lineno})"
+        tell(line)
+        sys.exit(f"error: {line}")
     except KeyboardInterrupt:
         tell("stopped by SIGINT")
         sys.exit(130)
@@ -29,4 +44,19 @@ def run(work: Callable[[], None], tell: Callable[[str], None] = lambda _: None) 
         raise
     except BaseException as error:  # polars raises some that are no Exception
         tell(f"{type(error).__name__}: {error}")
+        for frame, _ in _in_project(error, root)[:1]:
+            traceback.print_exception(type(error), error, frame)
+            sys.exit(1)
         raise
+
+
+def _in_project(error: BaseException, root: Path | None) -> list[tuple[TracebackType, Path]]:
+    """Return the frames that an error passed in the project and their files, outermost first."""
+    passed = []
+    frame = error.__traceback__
+    while root and frame:
+        file = Path(frame.tb_frame.f_code.co_filename).resolve()
+        if file.is_relative_to(root.resolve() / "src") and not file.is_relative_to(_LIBRARY):
+            passed.append((frame, file.relative_to(root.resolve())))
+        frame = frame.tb_next
+    return passed

@@ -33,12 +33,12 @@ def run(work: Work, root: Path) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     where = paths(root)
     if where.job is None:
-        runner.run(lambda: work(where, sys.argv[1:]))
+        runner.run(lambda: work(where, sys.argv[1:]), root=root)
         return
     tell = where.job.failed
     where.job.forget_failure()
     signal.signal(signal.SIGTERM, lambda *_: _terminated(tell))
-    runner.run(lambda: work(where, sys.argv[1:]), tell)
+    runner.run(lambda: work(where, sys.argv[1:]), tell, root)
 
 
 def console_script(module: str, root: Path) -> Callable[[], None]:
