@@ -47,6 +47,9 @@ def pack(folder: Path, root: Path = ROOT) -> Path:
         for path in (source / PACKAGE).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    # `ml-ready docs` opens them.
+    pages = (root / "docs").glob("*.md")
+    modules |= {f"{PACKAGE}/pages/{page.name}": page.read_bytes() for page in pages}
     if f"{PACKAGE}/__init__.py" not in modules:
         raise FileNotFoundError(f"{source / PACKAGE}: no package, expected __init__.py")
     return _write(folder, root, modules)
@@ -76,7 +79,8 @@ def build_sdist(sdist_directory: str, config_settings: Mapping[str, Any] | None 
     project = _project(ROOT)
     name = f"{PACKAGE}-{project['version']}"
     names = ["LICENSE", "pyproject.toml", "scripts/packer.py"]
-    names += [path.relative_to(ROOT).as_posix() for path in (ROOT / "src").rglob("*")]
+    folders = ((ROOT / "src").rglob("*"), (ROOT / "docs").glob("*.md"))
+    names += [path.relative_to(ROOT).as_posix() for paths in folders for path in paths]
     with tarfile.open(Path(sdist_directory, f"{name}.tar.gz"), "w:gz") as archive:
         contents = {each: (ROOT / each).read_bytes() for each in names if (ROOT / each).is_file()}
         contents["PKG-INFO"] = _metadata(project)

@@ -39,6 +39,7 @@ OF_FOLDER = {
     "experiment": _Command("aws.experiment", "aws", "compare two variants"),
     "load": _Command("aws.load", "aws", "put load on a running server"),
     "sagemaker-local": _Command("aws.local", "aws", "run jobs and pipeline in local containers"),
+    "docs": _Command("docs", "train", "open the documentation in the browser"),
     "upgrade": _Command("pin:upgrade", "", "use another version of ml-ready, if the checks pass"),
     "use-index": _Command("pin:use_index", "", "take ml-ready from a package index"),
     "use-wheel": _Command("pin:use_wheel", "", "take ml-ready from a wheel in vendor/"),
