@@ -20,11 +20,11 @@ class Installed(Distribution):
     """A distribution whose files and metadata are given."""
 
     def __init__(self, folder: Path, origin: dict[str, Any] | None) -> None:
-        self.folder, self.origin = folder, origin
+        self.folder, self.direct_url = folder, origin
 
     def read_text(self, filename: str) -> str | None:
         if filename == "direct_url.json":
-            return json.dumps(self.origin) if self.origin is not None else None
+            return json.dumps(self.direct_url) if self.direct_url is not None else None
         return "Name: ml-ready\nVersion: 4.5.6\n" if filename == "METADATA" else None
 
     def locate_file(self, path: Any) -> Path:
