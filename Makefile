@@ -27,7 +27,7 @@ ifeq ($(ARGS),)
 endif
 	@.venv/bin/pytest $(ARGS)
 
-library: $(INSTALLED) ## types and tests of the library, with the packages that a project locks (ARGS='-k …')
+library: $(INSTALLED) ## types, tests and coverage of the library, with the packages that a project locks (ARGS='-k …')
 	@.venv/bin/python scripts/library.py $(ARGS)
 
 benchmark: $(INSTALLED) ## speed against peers, as a table

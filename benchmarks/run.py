@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from types import FrameType
 
+from extras import EXTRAS, extras
 from lifecycle import (
     BAKE,
     BAKE_IN_PROCESS,
@@ -68,6 +69,7 @@ PARTS = {
     "server": Part(SERVING, serving),
     "preprocessing": Part(PREPROCESSING, preprocessing),
     "process": Part(PROCESS, process),
+    "extras": Part(EXTRAS, extras),
 }
 
 
@@ -177,7 +179,7 @@ def page(table: str, bench: Bench, rounds: int, load: float) -> str:
         f"- **{name}** ({rounds * part.share} rounds): {method(part)}"
         for name, part in PARTS.items()
     )
-    return f"""# Speed
+    return f"""# Speed and size
 
 Written by `make benchmark` on {datetime.now(UTC):%Y-%m-%d}: {machine}, \
 Python {platform.python_version()}; load average {load:.2f} at the start.

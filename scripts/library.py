@@ -1,7 +1,8 @@
 """Check types and imports and run the tests of the library, with the packages a project locks.
 
 The packages are in `.library/`: those of a project of the framework that brings the other one with
-it, with all optional groups. They are installed again when a lock changes.
+it, with all optional groups. They are installed again when a lock changes. All tests together have
+to run as much of the library as `COVERED` says; with arguments for pytest, this is not checked.
 """
 
 import hashlib
@@ -12,13 +13,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cookiecutter.main import cookiecutter
-
 TEMPLATE = Path(__file__).resolve().parents[1]
 FOLDER = TEMPLATE / ".library"
 PROJECT = FOLDER / "project"
 TESTS = "tests/library"
 PATHS = ("src", TESTS)
+SETTINGS = f"{TESTS}/coverage.toml"
+# Files, and how many percent of their lines and branches the tests have to run.
+COVERED = {
+    "src/ml_ready/*": 95,
+    "src/ml_ready/contract/*,src/ml_ready/tables.py,src/ml_ready/windows.py": 100,
+}
 
 
 def main() -> None:
@@ -34,16 +39,31 @@ def main() -> None:
         "--no-cache",
     ]
     run(directions, TEMPLATE, PYTHONPATH=paths)
-    tests = sys.argv[1:]
-    run(
-        [tools / "pytest", "-c", f"{TESTS}/pytest.toml", TESTS, *tests],
-        TEMPLATE,
-        PYTHONPATH=paths,
-    )
+    test(tools, TEMPLATE, sys.argv[1:])
+
+
+def test(tools: Path, root: Path, arguments: Sequence[str]) -> None:
+    """Run the tests; unless arguments choose some of them, refuse what they do not cover."""
+    measure = ["--cov", f"--cov-config={SETTINGS}", "--cov-report="]
+    options = ["-c", f"{TESTS}/pytest.toml", TESTS, *(arguments or measure)]
+    paths = os.pathsep.join(str(root / each) for each in PATHS)
+    run([tools / "pytest", *options], root, PYTHONPATH=paths)
+    if arguments:
+        return
+    for files, percent in COVERED.items():
+        gate = [f"--rcfile={SETTINGS}", f"--include={files}", f"--fail-under={percent}"]
+        if subprocess.run([tools / "coverage", "report", *gate], cwd=root, check=False).returncode:
+            sys.exit(
+                f"error: the tests run less than {percent} % of {files}: "
+                f"test the lines and branches listed above, in {TESTS}"
+            )
 
 
 def install() -> None:
     """Bake a project and install all that its lock names, unless that is done already."""
+    # Not at the top: a test of the gate imports this file with the packages of a project.
+    from cookiecutter.main import cookiecutter
+
     locks = sorted((TEMPLATE / "{{cookiecutter.project_slug}}").glob("*poetry.lock*"))
     digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
     stamp = FOLDER / "installed"

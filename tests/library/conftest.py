@@ -1,16 +1,35 @@
-"""Projects that tests share, a folder in place of `/opt/ml`, and what a skip means in CI."""
+"""Projects that tests share, a folder in place of `/opt/ml`, and which tests are skipped."""
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import synthetic
 from prepared import Prepared, mount, prepare
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what the tests of a project on Python 3.13 call: tests/project/test_python.py."""
+    parser.addoption("--in-process", action="store_true", help="skip tests that start processes")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _in_process(request: pytest.FixtureRequest) -> None:
+    """Skip a test as soon as it starts a program of this environment, if that is asked for."""
+    if request.config.getoption("--in-process"):
+        sys.addaudithook(_skip_process)
+
+
+def _skip_process(event: str, arguments: tuple[Any, ...]) -> None:
+    # Not git, which the provenance of a model takes.
+    if event == "subprocess.Popen" and Path(arguments[0]).is_relative_to(sys.prefix):
+        pytest.skip("starts a process")
 
 
 @pytest.fixture(scope="session")

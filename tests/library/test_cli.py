@@ -1,6 +1,8 @@
 """The command `ml-ready`: what it lists, and what it says where something is missing."""
 
+import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,11 @@ def test_alone_it_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None
     listed = capsys.readouterr().out
     assert listed.startswith("usage: ml-ready COMMAND")
     assert all(f"\n  {name} " in listed for name in cli.COMMANDS)
+
+
+def test_it_is_a_module_that_names_its_version() -> None:
+    command = [sys.executable, "-m", "ml_ready", "--version"]
+    assert subprocess.check_output(command, text=True) == f"ml-ready {version('ml-ready')}\n"
 
 
 @pytest.mark.parametrize("name", cli.OF_FOLDER)
@@ -39,6 +46,28 @@ def test_a_command_without_its_extra_says_what_to_install(monkeypatch: pytest.Mo
         cli.main(["endpoint", "status"])
 
 
+def test_a_module_of_the_library_that_is_missing_is_no_missing_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(cli.COMMANDS, "endpoint", cli.Command("aws.lost", "aws", ""))
+    with pytest.raises(ModuleNotFoundError, match=r"ml_ready\.aws\.lost"):
+        cli.main(["endpoint"])
+
+
+def test_a_command_of_a_project_runs_in_the_project_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = synthetic.make(tmp_path / "project")
+    monkeypatch.setattr(cli, "load_project", lambda _: project)
+    monkeypatch.setattr("sys.argv", ["ml-ready"])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path / "no job"))
+    cli.main(["configure"])
+    assert (project.root / "params.yaml").is_file()
+    with pytest.raises(SystemExit, match="^error: .*sed=1: no such key"):
+        cli.main(["configure", "sed=1"])
+
+
 def test_a_project_is_the_one_that_its_settings_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,8 +84,9 @@ def test_a_project_is_the_one_that_its_settings_name(
         cli.load_project(tmp_path)
 
 
-@pytest.mark.parametrize("settings", ["", SETTINGS.format("nothing")])
-def test_a_folder_without_a_project_is_named(tmp_path: Path, settings: str) -> None:
-    (tmp_path / "pyproject.toml").write_text(settings)
+@pytest.mark.parametrize("settings", [None, "", SETTINGS.format("nothing")])
+def test_a_folder_without_a_project_is_named(tmp_path: Path, settings: str | None) -> None:
+    if settings is not None:
+        (tmp_path / "pyproject.toml").write_text(settings)
     with pytest.raises(ProjectError, match=r"no pyproject\.toml here names a project"):
         cli.load_project(tmp_path)

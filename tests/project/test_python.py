@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ import httpx
 import polars as pl
 import pytest
 
-from tests.conftest import bake_into
+from tests.conftest import as_cloned, bake_into
 from tests.project import debian
 from tests.project.conftest import Project
 from tests.project.readme import Shell, steps
@@ -41,6 +42,19 @@ def test_every_check_passes(newest: Project) -> None:
     said = newest.does("poe check")
     assert re.search(r"\d+ passed", said), said
     assert newest.does("git status --porcelain") == ""
+
+
+def test_the_library_passes_its_tests_that_start_no_process(newest: Project) -> None:
+    template = shutil.copytree(as_cloned(), newest.root.parent / "template")
+    # With moto, which plays AWS.
+    newest.does("python3.13 bootstrap.py poetry install --with sagemaker", activated=False)
+    said = newest.does(
+        f"cd {template} && pytest -c tests/library/pytest.toml -n 2 -rs --in-process tests/library",
+        PYTHONPATH=str(template / "tests" / "library"),
+    )
+    assert "starts a process" in said
+    ((passed, skipped),) = re.findall(r"(\d+) passed, (\d+) skipped", said)
+    assert int(passed) > 10 * int(skipped), said
 
 
 @pytest.fixture(scope="module")

@@ -392,9 +392,18 @@ def test_a_dry_run_shows_what_it_would_change_and_changes_nothing(
 def test_nothing_is_paid_for_after_a_delete(aws: Aws, results: Results) -> None:
     register(aws, results)
     Endpoint(aws).deploy()
+    (ours,) = moto("sagemaker").list_endpoint_configs()["EndpointConfigs"]
+    described = moto("sagemaker").describe_endpoint_config(
+        EndpointConfigName=ours["EndpointConfigName"]
+    )
+    moto("sagemaker").create_endpoint_config(
+        EndpointConfigName=f"{NAME}-of-others", ProductionVariants=described["ProductionVariants"]
+    )
     for _ in range(2):
         Endpoint(aws).delete()
     assert moto("sagemaker").list_endpoints()["Endpoints"] == []
+    (left,) = moto("sagemaker").list_endpoint_configs()["EndpointConfigs"]
+    assert left["EndpointConfigName"] == f"{NAME}-of-others"
     assert alarm_names() == set()
     assert len(Registry(aws).versions()) == 1
 

@@ -21,6 +21,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script.write_text(
         "#!/bin/sh\n"
         f'echo "$DOCKER_DEFAULT_PLATFORM $*" >> {log}\n'
+        '[ "$1" != image ] || echo "[{\\"Config\\": {\\"Labels\\": $LABELS}}]"\n'
         '[ "$1" != "$REFUSED" ] || { echo "so it is" >&2; exit 1; }\n'
         'while [ $# -gt 0 ]; do [ "$1" != --iidfile ] || echo sha256:1 > "$2"; shift; done\n',
         encoding="utf-8",
@@ -62,6 +63,18 @@ def test_a_build_gets_the_package_index_as_a_secret_and_is_told_when_it_fails(
     with pytest.raises(ProjectError, match="serve is not built: see the error above"):
         images.build(ROOT, "serve")
     assert " --secret id=pip,src=" in docker.read_text("utf-8")
+
+
+@pytest.mark.usefixtures("docker")
+@pytest.mark.parametrize(
+    ("labels", "commit"),
+    [('{"org.opencontainers.image.revision": "abc"}', "abc"), ("{}", "none"), ("null", "none")],
+)
+def test_the_commit_of_an_image_is_in_its_labels(
+    monkeypatch: pytest.MonkeyPatch, labels: str, commit: str
+) -> None:
+    monkeypatch.setenv("LABELS", labels)
+    assert images.revision("model@sha256:1") == commit
 
 
 def test_the_commit_of_an_image_that_is_not_here_is_not_made_up(
@@ -114,7 +127,9 @@ def test_an_index_that_does_not_answer_ends_a_build(monkeypatch: pytest.MonkeyPa
         images.build(ROOT, "serve")
 
 
-def test_an_image_names_its_commit_and_whether_that_is_all_of_it(tmp_path: Path) -> None:
+def test_an_image_names_its_commit_and_whether_that_is_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_project(tmp_path)
     assert images.commit(tmp_path) == ""
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.com"]
@@ -125,6 +140,8 @@ def test_an_image_names_its_commit_and_whether_that_is_all_of_it(tmp_path: Path)
     assert images.commit(tmp_path) == head
     (tmp_path / "poetry.lock").write_text("", encoding="utf-8")
     assert images.commit(tmp_path) == f"{head}-dirty"
+    monkeypatch.setenv("PATH", "")  # no git
+    assert images.commit(tmp_path) == ""
 
 
 def test_an_unknown_target_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,11 +1,14 @@
 """Load: what is made of the times of answers, and the limits they are held to."""
 
+import importlib.util
 import io
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,6 +80,14 @@ def test_the_report_holds_table_knee_and_verdict(
     assert content["knee"]["users"] == 1
 
 
+def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "records.parquet").touch()
+    with pytest.raises(
+        ProjectError, match=r"^http://127\.0\.0\.1:1: no answer .*: start the server"
+    ):
+        load.bodies("http://127.0.0.1:1", tmp_path / "records.parquet")
+
+
 def test_a_server_that_takes_no_records_gets_no_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +105,8 @@ def test_without_records_there_is_no_load(tmp_path: Path) -> None:
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """Where a server describes its records."""
+    """A server that describes its records, and answers some requests, fails or keeps others."""
+    ended = threading.Event()
     record = {"properties": {"weight": {"type": "number"}}}
     described = json.dumps({"components": {"schemas": {"Record": record}}}).encode()
 
@@ -104,14 +116,48 @@ def server() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(described)
 
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            if body == "for ever":
+                ended.wait(60)
+            self.send_response(500 if body == "broken" else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
         def log_message(self, *_: object) -> None:
             pass
 
-    served = HTTPServer(("127.0.0.1", 0), Handler)
+    served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=served.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{served.server_port}"
+    ended.set()
     served.shutdown()
     served.server_close()
+
+
+def measured(server: str, *bodies: str) -> list[list[tuple[float, bool]]]:
+    """Have one user and then two send requests; milliseconds, and whether each failed."""
+    if importlib.util.find_spec("locust") is None:
+        pytest.skip("no Locust: install ml-ready[load]")
+    work = {"url": server, "bodies": bodies, "users": [1, 2], "seconds": 0.5}
+    command = [sys.executable, "-m", "ml_ready.aws.users"]
+    steps = subprocess.check_output(command, input=json.dumps(work), text=True)
+    return [[(time, failed) for time, failed in step] for step in json.loads(steps)]
+
+
+@pytest.mark.parametrize("bodies", [["good"], ["broken", "good"]])
+def test_users_send_the_requests_in_turn_and_see_which_fail(server: str, bodies: list[str]) -> None:
+    steps = measured(server, *bodies)
+    assert len(steps) == 2
+    for step in steps:
+        failures = sum(failed for _, failed in step)
+        assert failures == pytest.approx(len(step) * bodies.count("broken") / len(bodies), abs=2)
+
+
+def test_a_request_without_an_answer_fails_with_the_time_so_far(server: str) -> None:
+    steps = measured(server, "for ever")
+    assert [len(step) for step in steps] == [1, 2]
+    assert all(failed and milliseconds > 500 for step in steps for milliseconds, failed in step)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The pipeline on SageMaker, against AWS as moto plays it."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,7 @@ def test_a_run_ends_with_success_or_with_the_reason_of_the_step(
         f"{parameters['Key'].rpartition('/')[0]}/" for parameters in asked("put_object")
     }
     steps = [
+        {"StepName": "Process", "StepStatus": "Succeeded"},
         {"StepName": "Train", "StepStatus": "Failed", "FailureReason": "depth=3: no such key"},
         {
             "StepName": "Evaluate",
@@ -129,7 +131,10 @@ def test_a_run_ends_with_success_or_with_the_reason_of_the_step(
 
 
 def test_a_run_that_is_under_way_is_waited_for_unless_it_is_of_another_pipeline(
-    aws: Aws, source: Path, capsys: pytest.CaptureFixture[str]
+    aws: Aws,
+    source: Path,
+    capsys: pytest.CaptureFixture[str],
+    faults: list[Callable[[str], None]],
 ) -> None:
     pipeline.deploy(aws, DEFINITION)
     pipeline.start(aws, str(source), {"Seed": "1"})
@@ -145,6 +150,21 @@ def test_a_run_that_is_under_way_is_waited_for_unless_it_is_of_another_pipeline(
     capsys.readouterr()
     pipeline.start(Aws(ROOT, aws.settings, dry_run=True), str(source), {"Seed": "1"})
     assert "approval" not in capsys.readouterr().out
+
+    def ended(at: str) -> None:
+        if at == "before describe_pipeline_execution":
+            run.pipeline_execution_status = "Succeeded"
+
+    faults[0] = ended
+    pipeline.start(aws, str(source), {"Seed": "1"})
+    assert len(asked("start_pipeline_execution")) == 1
+    assert "approval" in capsys.readouterr().out
+
+
+def test_a_parameter_without_a_value_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        pipeline.main(["run", "data/sample", "ProcessHosts"])
+    assert "ProcessHosts: expected NAME=VALUE, such as ProcessHosts=2" in capsys.readouterr().err
 
 
 def test_images_of_a_pipeline_are_named_by_digest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ from account import (
     BUCKET,
     IMAGE,
     MODEL,
+    NAME,
+    REGION,
     TYPED,
     Results,
     asked,
@@ -90,6 +92,8 @@ def test_a_version_is_registered_and_approved_by_command(
 ) -> None:
     write_project(results[0].parent)
     monkeypatch.chdir(results[0].parent)
+    registry.main(["list", *TYPED])
+    assert capsys.readouterr().out == f"no version of {NAME} in {REGION}\n"
     registry.main(["register", IMAGE, *TYPED])
     registry.main(["approve", "1", "--note", "good", *TYPED])
     (approved,) = asked("update_model_package")

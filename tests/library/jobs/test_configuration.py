@@ -75,6 +75,7 @@ def test_a_value_is_overridden(project: Project) -> None:
         ("model=none", "Could not find 'model/none'"),
         ("nonsense", "nonsense: not an override; write key=value"),
         ("data.split.validation_until=1000-01-01", "must lie before|must be of one kind"),
+        ("data.split.validation_until=3", "must be of one kind"),
         (
             "data.split.train_until=soon",
             "^data.split.train_until=soon: [^;]*; data.split.train_until=soon: [^;]*$",

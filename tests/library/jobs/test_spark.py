@@ -218,6 +218,31 @@ def refused(
     assert "\n" not in errors[0]
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("worker: ContractError: stops is 51\n  at a.java", "stops is 51"),
+        (
+            "task: [FAILED_READ_FILE.NO_HINT] a.parquet ends\n  at a.java",
+            "Spark cannot take these "
+            r"data: \[FAILED_READ_FILE\.NO_HINT\] a\.parquet ends",
+        ),
+    ],
+)
+def test_what_stops_spark_within_the_data_is_one_line(error: str, line: str) -> None:
+    from pyspark.errors import PySparkException
+
+    with pytest.raises(ContractError, match=f"^{line}$"), spark.in_a_line():
+        raise PySparkException(error)
+
+
+def test_what_is_wrong_with_spark_itself_keeps_its_traceback() -> None:
+    from pyspark.errors import PySparkException
+
+    with pytest.raises(PySparkException, match="out of memory"), spark.in_a_line():
+        raise PySparkException("out of memory")
+
+
 def test_a_file_that_spark_would_pass_over_is_named(session: Any, tmp_path: Path) -> None:
     project, where, overrides = repository(tmp_path)
     path = table(where)
