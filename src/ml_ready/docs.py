@@ -72,4 +72,4 @@ def rendered(title: str, text: str) -> str:
             token.attrSet("href", f"{target.removesuffix('.md')}.html")
     body = parser.renderer.render(tokens, parser.options, {})
     head = f'<meta charset="utf-8"><title>ml-ready: {title}</title><style>{_STYLE}</style>'
-    return f"<!DOCTYPE html>\n<html lang=\"en\"><head>{head}</head><body>\n{body}</body></html>\n"
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}</body></html>\n'
