@@ -49,8 +49,8 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_number_from_true(cls, value: object, info: ValidationInfo) -> object:
-        wanted = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and wanted in (int, float):
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind in (int, float):
             raise ValueError("expected a number")
         return value
 
@@ -256,8 +256,8 @@ def _line(schema: type[BaseModel], detail: Mapping[str, Any]) -> str:
         return _unknown(schema, path, f"{key}={detail['input']}")
     if detail["type"] == "missing":
         return f"{key}: missing; add it to the configuration"
-    said = detail["msg"].removeprefix("Value error, ")
-    return f"{key}={detail['input']}: {said[0].lower()}{said[1:]}"
+    reason = detail["msg"].removeprefix("Value error, ")
+    return f"{key}={detail['input']}: {reason[0].lower()}{reason[1:]}"
 
 
 def _named(schema: type[BaseModel], path: Sequence[str]) -> Iterator[str]:

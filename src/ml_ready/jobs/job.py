@@ -55,8 +55,8 @@ class Job:
 
     def channel(self, name: str) -> Path:
         """Return the folder of an input of a training job."""
-        given = os.environ.get(f"SM_CHANNEL_{name.upper()}")
-        return Path(given or self.base / "input" / "data" / name)
+        folder = os.environ.get(f"SM_CHANNEL_{name.upper()}")
+        return Path(folder or self.base / "input" / "data" / name)
 
     @property
     def checkpoints(self) -> Path | None:
@@ -75,10 +75,10 @@ class Job:
         if not self.training:
             return []
         path = self.base / "input" / "config" / "hyperparameters.json"
-        found = _variable("SM_HPS") or (_object(path) if path.is_file() else {})
+        values = _variable("SM_HPS") or (_object(path) if path.is_file() else {})
         return [
             f"{name}={value if isinstance(value, str) else json.dumps(value)}"
-            for name, value in found.items()
+            for name, value in values.items()
             if not name.startswith(_OF_SAGEMAKER)
         ]
 
@@ -105,15 +105,15 @@ class Job:
         path = folder / "resourceconfig.json"
         if not path.is_file():
             return ["localhost"], "localhost"
-        found = _object(path)
+        resources = _object(path)
         try:
-            names = sorted(found["hosts"])
-            if len({*names}) < len(names) or not isinstance(found["hosts"], list):
+            names = sorted(resources["hosts"])
+            if len({*names}) < len(names) or not isinstance(resources["hosts"], list):
                 raise ValueError(names)
-            return names, names[names.index(found["current_host"])]
+            return names, names[names.index(resources["current_host"])]
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"{path}: expected `hosts`, and `current_host` as one of them, got {found}"
+                f"{path}: expected `hosts`, and `current_host` as one of them, got {resources}"
             ) from error
 
     def require_whole_inputs(self) -> None:
@@ -125,11 +125,11 @@ class Job:
             Naming the input.
         """
         path = self.base / "config" / "processingjobconfig.json"
-        for given in (_object(path) if path.is_file() else {}).get("ProcessingInputs") or []:
-            kind = (given.get("S3Input") or {}).get("S3DataDistributionType")
+        for source in (_object(path) if path.is_file() else {}).get("ProcessingInputs") or []:
+            kind = (source.get("S3Input") or {}).get("S3DataDistributionType")
             if kind == "ShardedByS3Key":
                 raise ConfigError(
-                    f"input {given.get('InputName')}: S3DataDistributionType is ShardedByS3Key, "
+                    f"input {source.get('InputName')}: S3DataDistributionType is ShardedByS3Key, "
                     "expected FullyReplicated: each host takes its share of the rows by itself"
                 )
 
@@ -215,9 +215,9 @@ def _object(path: Path) -> Mapping[str, Any]:
 
 def _parsed(text: str, where: str) -> Mapping[str, Any]:
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where}: not JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ConfigError(f"{where}: expected a JSON object, got {text[:80]}")
-    return found
+    return content
