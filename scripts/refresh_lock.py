@@ -21,6 +21,9 @@ from jinja2 import Template
 from scripts.packer import pack
 
 TEMPLATE = Path(__file__).resolve().parents[1]
+LIBRARY = re.compile(
+    rb'\[\[package\]\]\nname = "ml-ready"\n.*?(?=\[\[package\]\]\n|\[metadata\]\n)', re.DOTALL
+)
 
 
 def main() -> None:
@@ -55,6 +58,8 @@ def refreshed(folder: Path, arguments: list[str]) -> Iterator[tuple[Path, Path]]
         )
         pack(Path(baked, "vendor"))
         new = Path(baked, "poetry.lock")
+        # Poetry keeps what it has locked of a wheel whose version is the same, its extras included.
+        new.write_bytes(LIBRARY.sub(b"", new.read_bytes()))
         if not new.read_bytes():
             new.unlink()
         if poetry.exists():

@@ -49,7 +49,7 @@ def test_a_command_without_its_extra_says_what_to_install(monkeypatch: pytest.Mo
 def test_a_module_of_the_library_that_is_missing_is_no_missing_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "endpoint", cli.Command("aws.lost", "aws", ""))
+    monkeypatch.setitem(cli.COMMANDS, "endpoint", cli._Command("aws.lost", "aws", ""))
     with pytest.raises(ModuleNotFoundError, match=r"ml_ready\.aws\.lost"):
         cli.main(["endpoint"])
 
