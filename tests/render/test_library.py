@@ -52,12 +52,15 @@ def test_a_folder_without_the_package_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "dist").exists()
 
 
-def test_a_wheel_holds_the_source_the_licence_and_its_extras(wheel: Path) -> None:
+def test_a_wheel_holds_the_source_the_pages_the_licence_and_its_extras(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
         assert archive.testzip() is None
     source = as_cloned() / "src"
     files = {each.relative_to(source).as_posix(): each for each in source.rglob("*.*")}
+    pages = (as_cloned() / "docs").glob("*.md")
+    files |= {f"ml_ready/pages/{each.name}": each for each in pages}
+    assert {"ml_ready/pages/library.md", "ml_ready/pages/versions.md"} <= files.keys()
     assert {name for name in contents if name.startswith("ml_ready/")} == files.keys()
     assert all(contents[name] == file.read_bytes() for name, file in files.items())
     assert "ml_ready/py.typed" in contents
