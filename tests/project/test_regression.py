@@ -137,13 +137,13 @@ def test_without_quantiles_the_mean_is_predicted(project: Project) -> None:
     assert known["mean"].mean() == pytest.approx(known["arr_delay"].mean(), abs=3)
 
 
-# What takes the place of a classification: test_swap.py.
+# What takes the place of a classification, with all tests: test_swap.py.
 def test_another_problem_takes_the_place_of_the_example(project: Project, tmp_path: Path) -> None:
     swapped = project.copy(tmp_path / "progression")
     swap(swapped, "progression")
     assert_only_the_surface_was_touched(swapped)
     swapped.does("poe pipeline")
-    swapped.does("poe lint && poe types && poe test")
+    swapped.does("poe check && poe test-e2e")
     swapped.does("poe predict data/raw/records.parquet scored.csv")
     scored = pl.read_csv(swapped.root / "scored.csv")
     assert scored.select(pl.corr("mean", "progression")).item() ** 2 > 0.25
