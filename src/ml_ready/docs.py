@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ProjectError(f"{page}: no such page, expected one of {', '.join(pages())}")
     folder = Path(tempfile.mkdtemp(prefix="ml-ready-docs-"))
     for name, text in pages().items():
-        (folder / f"{name}.html").write_text(rendered(name, text), encoding="utf-8")
+        (folder / f"{name}.html").write_text(_rendered(name, text), encoding="utf-8")
     shown = folder / f"{page}.html"
     if not webbrowser.open(shown.as_uri()):
         raise ProjectError(f"no browser opens {shown}.", "Open it by hand, or set BROWSER")
@@ -51,19 +51,8 @@ def pages() -> dict[str, str]:
     return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))}
 
 
-def rendered(title: str, text: str) -> str:
-    """Return a page as HTML; links to other pages lead to their HTML.
-
-    Parameters
-    ----------
-    title : str
-    text : str
-        Markdown, with tables.
-
-    Returns
-    -------
-    str
-    """
+def _rendered(title: str, text: str) -> str:
+    """Return a page as HTML; links to other pages lead to their HTML."""
     parser = MarkdownIt("commonmark").enable("table")
     tokens = parser.parse(text)
     for token in (each for parent in tokens for each in parent.children or []):

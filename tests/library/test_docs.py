@@ -33,7 +33,7 @@ def test_a_page_is_opened_with_its_tables_and_its_links(opened: list[Path]) -> N
 
 @pytest.mark.parametrize("page", docs.pages())
 def test_every_link_between_pages_leads_to_a_page(page: str, opened: list[Path]) -> None:
-    cli.main(["docs", page])
+    docs.main([page])
     links = [part.partition('"')[0] for part in opened[0].read_text("utf-8").split('href="')[1:]]
     for link in links:
         if link.endswith(".html") and ":" not in link:
