@@ -87,7 +87,7 @@ class Shell:
         # In a block of several commands each has to succeed.
         self._ask("set -e; echo", 10)
 
-    def run(self, command: str, seconds: float = 600) -> str:
+    def run(self, command: str, seconds: float = 1200) -> str:
         """Run a command and return what it printed.
 
         Raises
