@@ -48,13 +48,13 @@ def test_the_library_passes_its_tests_that_start_no_process(newest: Project) -> 
     template = shutil.copytree(as_cloned(), newest.root.parent / "template")
     # With moto, which plays AWS.
     newest.does("python3.13 bootstrap.py poetry install --with sagemaker", activated=False)
-    said = newest.does(
+    output = newest.does(
         f"cd {template} && pytest -c tests/library/pytest.toml -n 2 -rs --in-process tests/library",
         PYTHONPATH=str(template / "tests" / "library"),
     )
-    assert "starts a process" in said
-    ((passed, skipped),) = re.findall(r"(\d+) passed, (\d+) skipped", said)
-    assert int(passed) > 10 * int(skipped), said
+    assert "starts a process" in output
+    ((passed, skipped),) = re.findall(r"(\d+) passed, (\d+) skipped", output)
+    assert int(passed) > 10 * int(skipped), output
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     script.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path / "log"}\n{command}\n')
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(script.parent), prepend=os.pathsep)
-    # The SDK holds the schema of its settings to that of schemas at each of a hundred questions.
+    # The SDK checks the schema of its settings a hundred times: that takes most of the time.
     check = "jsonschema.validators.Draft202012Validator.check_schema"
     monkeypatch.setattr(check, lambda *_, **__: None)
     before = dict(os.environ)
@@ -46,13 +46,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
         return out
 
     yield ran
-    # Whatever has happened, nothing stays in Docker.
-    asked = (tmp_path / "log").read_text().splitlines()
-    assert "rm --force left-over" in asked
-    assert asked[-1] == f"network rm {local.NETWORK}"
     os.environ.clear()
     os.environ.update(before)
     logging.disable(logging.NOTSET)
+    # Whatever has happened, nothing stays in Docker.
+    commands = (tmp_path / "log").read_text().splitlines()
+    assert "rm --force left-over" in commands
+    assert commands[-1] == f"network rm {local.NETWORK}"
 
 
 @pytest.fixture
