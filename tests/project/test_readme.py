@@ -32,7 +32,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def said(installed: Project, record: Path, turn: filelock.BaseFileLock) -> dict[str, str]:
     """What each command of the README printed in the project that was installed."""
     browser = record / "browser"
-    browser.write_text(f'#!/bin/sh\necho "$1" >{record}/address\n')
+    browser.write_text(f'#!/bin/sh\necho "$1" >>{record}/addresses\n')
     browser.chmod(0o755)
     environment = {**installed.environment, "BROWSER": f"{browser} %s"}
     del environment["PYTEST_XDIST_AUTO_NUM_WORKERS"]
@@ -88,11 +88,12 @@ def test_every_record_of_the_file_is_scored(said: dict[str, str], installed: Pro
     assert scored["probability"].is_between(0, 1).all()
 
 
-def test_the_report_is_what_the_browser_opens(said: dict[str, str], record: Path) -> None:
-    assert "poe report" in said
-    address = (record / "address").read_text().strip()
-    assert address.startswith("file:///")
-    assert address.endswith("/reports/index.html")
+def test_the_browser_opens_the_report_and_the_pages(said: dict[str, str], record: Path) -> None:
+    assert {"poe report", "ml-ready docs"} <= said.keys()
+    report, page = (record / "addresses").read_text().split()
+    assert report.startswith("file:///")
+    assert report.endswith("/reports/index.html")
+    assert "<h1>What ml-ready does" in Path(page.removeprefix("file://")).read_text()
 
 
 def assert_promises_kept(task: str, text: str, measured: dict[str, Any]) -> None:
