@@ -209,9 +209,6 @@ def test_a_command_runs_on_a_checkout(
     assert changed(root) == []
 
 
-CHECKOUT = str(Path(pin.__file__).parents[2])
-
-
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -224,13 +221,15 @@ CHECKOUT = str(Path(pin.__file__).parents[2])
         (["use-index", "a b", "--url", "https://a.example"], "a b: expected a name of letters"),
         (["use-index", "own", "--url", "https://ann@a.example"], "without user and password"),
         (["with-checkout", ".", "poe"], ".: no src/ml_ready, expected a checkout of ml-ready"),
-        (["with-checkout", CHECKOUT], "with-checkout: expected a command, such as poe check"),
-        (["with-checkout", CHECKOUT, "no-such"], "no-such: no such command"),
+        (["with-checkout", "checkout"], "with-checkout: expected a command, such as poe check"),
+        (["with-checkout", "checkout", "no-such"], "no-such: no such command"),
     ],
 )
 def test_what_cannot_be_done_is_refused(root: Path, arguments: list[str], line: str) -> None:
     (root / "pyproject.whl").write_text(SETTINGS)
     make_wheel(root / "other", "0.2.0", "other").rename(root / "other.whl")
+    (root / "checkout" / "src" / "ml_ready").mkdir(parents=True)
+    (root / "checkout" / "src" / "ml_ready" / "__init__.py").touch()
     before = changed(root)
     with pytest.raises(SystemExit, match=f"^error: .*{line}"):
         cli.main(arguments)
