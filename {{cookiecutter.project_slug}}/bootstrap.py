@@ -208,18 +208,27 @@ def environment() -> dict[str, str]:
     if not settings.get("index-url"):
         env["PIP_INDEX_URL"] = index
     env["POETRY_PYPI_MIRROR_URL"], *_ = split(index)
-    names = {env["POETRY_PYPI_MIRROR_URL"].rstrip("/"): "pypi"}
     # Other indexes have a name in pyproject.toml, and their credentials in pip's extra-index-url.
-    tables = tomllib.loads(read(ROOT / "pyproject.toml")).get("tool", {}).get("poetry", {})
-    names.update((each["url"].rstrip("/"), each["name"]) for each in tables.get("source", []))
+    indexes = {"pypi": env["POETRY_PYPI_MIRROR_URL"], **named_indexes()}
     for each in (index, *settings.get("extra-index-url", "").split()):
         address, user, password = split(each)
-        name = names.get(address.rstrip("/"))
-        if user and name:
-            # Beside the URL they also count for files elsewhere on that host, and never show.
-            variable = f"POETRY_HTTP_BASIC_{name.upper().replace('-', '_')}"
-            env[f"{variable}_USERNAME"], env[f"{variable}_PASSWORD"] = user, password
+        for name, url in indexes.items():
+            if user and url.rstrip("/") == address.rstrip("/"):
+                # Beside the URL they also count for files elsewhere on that host, and never show.
+                variable = f"POETRY_HTTP_BASIC_{name.upper().replace('-', '_')}"
+                env[f"{variable}_USERNAME"], env[f"{variable}_PASSWORD"] = user, password
     return env
+
+
+def named_indexes() -> dict[str, str]:
+    """Return name and address of each package index that pyproject.toml names."""
+    try:
+        tables = tomllib.loads(read(ROOT / "pyproject.toml"))
+    except tomllib.TOMLDecodeError as error:
+        raise BootstrapError(f"pyproject.toml is not readable: {error}: correct it") from None
+    sources = tables.get("tool", {}).get("poetry", {}).get("source", [])
+    # Poetry knows the address of PyPI.
+    return {each["name"]: each["url"] for each in sources if "url" in each}
 
 
 def split(index: str) -> tuple[str, str, str]:

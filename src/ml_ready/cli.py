@@ -42,7 +42,6 @@ OF_FOLDER = {
     "docs": _Command("docs", "train", "open the documentation in the browser"),
     "upgrade": _Command("pin:upgrade", "", "use another version of ml-ready, if the checks pass"),
     "use-index": _Command("pin:use_index", "", "take ml-ready from a package index"),
-    "use-wheel": _Command("pin:use_wheel", "", "take ml-ready from a wheel in vendor/"),
     "with-checkout": _Command("pin:with_checkout", "", "run a command on a checkout of ml-ready"),
 }
 COMMANDS = _OF_PROJECT | OF_FOLDER

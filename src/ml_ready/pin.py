@@ -55,7 +55,7 @@ class Pin:
 
 
 def upgrade(arguments: Sequence[str]) -> None:
-    """Use another version: of a wheel, or of the index that the project uses.
+    """Use a wheel, which goes into `vendor/`, or another version of the project's index.
 
     Parameters
     ----------
@@ -74,6 +74,10 @@ def upgrade(arguments: Sequence[str]) -> None:
         _change(root, _of_wheel(Path(options.target)), options.keep)
         return
     index = current(root).index
+    if not re.fullmatch(r"\d+(\.\d+)*", options.target):
+        raise ProjectError(
+            f"{options.target}: expected a file that ends in .whl, or a version such as 0.3.0"
+        )
     if not index:
         raise ProjectError(
             f"{options.target}: this project has ml-ready in {_VENDOR}/, expected the path of a "
@@ -100,7 +104,8 @@ def use_index(arguments: Sequence[str]) -> None:
     parser.add_argument("--url", help="simple index, such as https://packages.example/simple/")
     options = parser.parse_args(arguments)
     root = _find_project(Path.cwd())
-    url = options.url or _sources(_read(root)).get(options.name, "")
+    known = _sources(_read(root)).get(options.name, "")
+    url = options.url or known
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", options.name):
         raise ProjectError(f"{options.name}: expected a name of letters, digits, - and _")
     if (options.name == "pypi") == bool(url):
@@ -111,25 +116,14 @@ def use_index(arguments: Sequence[str]) -> None:
             "--url: expected an address without user and password.",
             "Keep them in pip's configuration: an extra-index-url with the same address",
         )
+    if url and not re.fullmatch(r"https?://[^\s\"\\]+", url):
+        raise ProjectError(f"--url {url}: expected an address that starts with https://")
+    if known and url != known:
+        raise ProjectError(
+            f"--url {url}: {_SETTINGS} has {known} for {options.name}, expected the same.",
+            "Change it there, or choose another name",
+        )
     _change(root, Pin(current(root).version, index=options.name), options.keep, url)
-
-
-def use_wheel(arguments: Sequence[str]) -> None:
-    """Take ml-ready from a wheel in `vendor/` instead of a package index.
-
-    Parameters
-    ----------
-    arguments : sequence of str
-
-    Raises
-    ------
-    ProjectError
-        When the file is no wheel of ml-ready, or the checks fail. The project is as it was then.
-    """
-    parser = _parser("use-wheel", "Take ml-ready from a wheel in vendor/ instead of an index.")
-    parser.add_argument("wheel", type=Path)
-    options = parser.parse_args(arguments)
-    _change(_find_project(Path.cwd()), _of_wheel(options.wheel), options.keep)
 
 
 def with_checkout(arguments: Sequence[str]) -> None:
@@ -170,22 +164,7 @@ def with_checkout(arguments: Sequence[str]) -> None:
 
 
 def _find_project(folder: Path) -> Path:
-    """Return the repository of a project that pins ml-ready.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The repository, or a folder in it.
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    ProjectError
-        When no `pyproject.toml` at or above the folder pins ml-ready.
-    """
+    """Return the nearest folder, at or above another, whose `pyproject.toml` pins ml-ready."""
     for each in (folder, *folder.parents):
         if (each / _SETTINGS).is_file() and _PIN.search(_read(each)):
             return each
@@ -225,21 +204,7 @@ def current(root: Path) -> Pin:
 
 
 def _of_wheel(wheel: Path) -> Pin:
-    """Read the version of a wheel of ml-ready.
-
-    Parameters
-    ----------
-    wheel : pathlib.Path
-
-    Returns
-    -------
-    Pin
-
-    Raises
-    ------
-    ProjectError
-        When it is no wheel of ml-ready, or its name is not that of its version.
-    """
+    """Read the version of a wheel; refuse one that is not of ml-ready."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             name = next(each for each in archive.namelist() if each.endswith("dist-info/METADATA"))
@@ -259,19 +224,14 @@ def _of_wheel(wheel: Path) -> Pin:
 
 
 def _sources(settings: str) -> dict[str, str]:
-    """Return the addresses of the package indexes that `pyproject.toml` names, by name.
-
-    Parameters
-    ----------
-    settings : str
-        The text of `pyproject.toml`.
-
-    Returns
-    -------
-    dict of str to str
-    """
-    listed = tomllib.loads(settings).get("tool", {}).get("poetry", {}).get("source", [])
-    return {each["name"]: each["url"] for each in listed}
+    """Return name and address of each package index that `pyproject.toml` names."""
+    try:
+        tables = tomllib.loads(settings)
+    except tomllib.TOMLDecodeError as error:
+        raise ProjectError(f"{_SETTINGS}: not readable: {error}") from error
+    listed = tables.get("tool", {}).get("poetry", {}).get("source", [])
+    # Poetry knows the address of PyPI.
+    return {each["name"]: each["url"] for each in listed if "url" in each}
 
 
 def rewritten(settings: str, pin: Pin, url: str = "") -> str:
@@ -324,35 +284,30 @@ def _change(root: Path, pin: Pin, keep: bool, url: str = "") -> None:
     _require_committed(root)
     try:
         _write(root, new)
-        _run(
-            root,
-            "it cannot be locked",
-            "bootstrap.py",
-            "poetry",
-            "lock",
-            "--no-interaction",
-        )
-        _run(root, "it cannot be installed", "bootstrap.py")
-        try:
-            _run(root, "`poe check` fails with it", "-m", "poethepoet", "check")
-        except ProjectError as error:
+        if _fails(root, "bootstrap.py", "poetry", "lock", "--no-interaction"):
+            raise ProjectError("it cannot be locked")
+        if _fails(root, "bootstrap.py"):
+            raise ProjectError("it cannot be installed")
+        if _fails(root, "-m", "poethepoet", "check"):
             if not keep:
-                raise
-            _say(f"{error.problem}; kept")
+                raise ProjectError("`poe check` fails with it")
+            _say("`poe check` fails with it; kept")
     except BaseException as error:
-        _say("Back to what was before")
         _write(root, old)
-        _run(root, "what was before cannot be installed", "bootstrap.py")
+        outcome = "The project is as it was."
+        if _fails(root, "bootstrap.py"):
+            outcome = "The files are as they were, but .venv is not: run `python3 bootstrap.py`."
+        _say(outcome)
         if isinstance(error, ProjectError):
-            raise ProjectError(
-                f"{pin}: {error.problem}, see above. The project is as it was.", error.remedy
-            ) from error
+            raise ProjectError(f"{pin}: {error.problem}, see above. {outcome}") from error
         raise
     _say(f"{pin}, before {before}. Next: `poe pipeline`, then commit {', '.join(_CHANGED)}")
 
 
 def _files(root: Path) -> dict[str, bytes]:
     """Read the files that a change replaces, by their paths in the project."""
+    if not (root / _LOCK).is_file():
+        raise ProjectError(f"{_LOCK} is missing.", f"Bring it back: git checkout {_LOCK}")
     wheels = [f"{_VENDOR}/{path.name}" for path in (root / _VENDOR).glob("ml_ready-*.whl")]
     return {name: (root / name).read_bytes() for name in (_SETTINGS, _LOCK, *wheels)}
 
@@ -382,10 +337,9 @@ def _require_committed(root: Path) -> None:
         raise ProjectError(f"{changed}: changed since the last commit.", "Commit it first")
 
 
-def _run(root: Path, failure: str, *arguments: str) -> None:
-    done = subprocess.run([sys.executable, *arguments], cwd=root, check=False)
-    if done.returncode:
-        raise ProjectError(failure)
+def _fails(root: Path, *arguments: str) -> bool:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=root, check=False).returncode != 0
 
 
 def _read(root: Path) -> str:

@@ -26,6 +26,10 @@ def environment():
     login = {f"POETRY_HTTP_BASIC_PYPI_{name}": os.environ.get(name, "") for name in names}
     index = {"POETRY_PYPI_MIRROR_URL": "https://index.example/simple"}
     return {**os.environ, **index, **login, "REQUESTS_CA_BUNDLE": "/certificates.pem"}
+
+
+def named_indexes():
+    return dict(each.split("=") for each in os.environ.get("INDEXES", "").split())
 """
 
 

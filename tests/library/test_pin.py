@@ -111,7 +111,7 @@ def test_a_wheel_replaces_wheel_pins_and_lock(root: Path, tmp_path: Path) -> Non
 def test_what_is_pinned_already_changes_nothing(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pin.use_wheel(["vendor/ml_ready-0.2.0-py3-none-any.whl"])
+    pin.upgrade(["vendor/ml_ready-0.2.0-py3-none-any.whl"])
     assert capsys.readouterr().out.endswith("nothing to change\n")
     assert changed(root) == calls(root) == []
 
@@ -140,6 +140,15 @@ def test_a_version_that_does_not_work_changes_nothing(
     assert calls(root)[-1] == "bootstrap"
 
 
+def test_what_cannot_be_installed_again_is_said(root: Path, tmp_path: Path) -> None:
+    (root / "no-bootstrap").touch()
+    line = "it cannot be installed, see above. The files are as they were, but .venv is not: run"
+    with pytest.raises(ProjectError, match=line):
+        pin.upgrade([str(make_wheel(tmp_path, "0.3.0"))])
+    (root / "no-bootstrap").unlink()
+    assert changed(root) == []
+
+
 def test_a_version_that_fails_the_checks_can_be_kept(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,14 +161,14 @@ def test_a_version_that_fails_the_checks_can_be_kept(
 def test_ctrl_c_puts_back_what_was(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = pin._run
+    fails = pin._fails
 
-    def stopped(folder: Path, failure: str, *arguments: str) -> None:
-        run(folder, failure, *arguments)
-        if arguments[1:] == ("poetry", "lock", "--no-interaction"):
+    def stopped(folder: Path, *arguments: str) -> bool:
+        if arguments[:2] == ("-m", "poethepoet"):
             raise KeyboardInterrupt
+        return fails(folder, *arguments)
 
-    monkeypatch.setattr(pin, "_run", stopped)
+    monkeypatch.setattr(pin, "_fails", stopped)
     with pytest.raises(KeyboardInterrupt):
         pin.upgrade([str(make_wheel(tmp_path, "0.3.0"))])
     assert changed(root) == []
@@ -185,7 +194,7 @@ def test_a_project_moves_to_an_index_and_back(root: Path, tmp_path: Path) -> Non
     subprocess.run([*git, "commit", "-q", "-a", "-m", "upgrade"], check=True)
     # The address is known by now.
     pin.use_index(["our-own"])
-    pin.use_wheel([str(wheel)])
+    pin.upgrade([str(wheel)])
     assert (root / "pyproject.toml").read_text() == SETTINGS
 
 
@@ -213,6 +222,7 @@ def test_a_command_runs_on_a_checkout(
     ("arguments", "line"),
     [
         (["upgrade", "1.2.3"], "1.2.3: this project has ml-ready in vendor/, expected the path of"),
+        (["upgrade", "latest"], "latest: expected a file that ends in .whl, or a version such as"),
         (["upgrade", "none.whl"], r"none.whl: no readable wheel \("),
         (["upgrade", "pyproject.whl"], r"pyproject.whl: no readable wheel \("),
         (["upgrade", "other.whl"], ": a wheel of other 0.2.0, expected ml-ready in a file named"),
@@ -220,6 +230,8 @@ def test_a_command_runs_on_a_checkout(
         (["use-index", "pypi", "--url", "https://a.example"], "expected no --url: it is the index"),
         (["use-index", "a b", "--url", "https://a.example"], "a b: expected a name of letters"),
         (["use-index", "own", "--url", "https://ann@a.example"], "without user and password"),
+        (["use-index", "own", "--url", "packages"], "--url packages: expected an address that st"),
+        (["use-index", "own", "--url", 'https://a"b'], "expected an address that starts with http"),
         (["with-checkout", ".", "poe"], ".: no src/ml_ready, expected a checkout of ml-ready"),
         (["with-checkout", "checkout"], "with-checkout: expected a command, such as poe check"),
         (["with-checkout", "checkout", "no-such"], "no-such: no such command"),
@@ -251,6 +263,26 @@ def test_without_a_repository_nothing_is_changed(
     with pytest.raises(ProjectError, match="git does not answer, expected a repository"):
         pin.upgrade([str(make_wheel(tmp_path, "0.3.0"))])
     assert calls(root) == []
+
+
+def test_another_address_for_a_known_index_is_refused(root: Path) -> None:
+    with (root / "pyproject.toml").open("a") as settings:
+        settings.write('[[tool.poetry.source]]\nname = "own"\nurl = "https://a.example"\n')
+        settings.write('[[tool.poetry.source]]\nname = "PyPI"\n')
+    with pytest.raises(ProjectError, match="has https://a.example for own, expected the same"):
+        pin.use_index(["own", "--url", "https://b.example"])
+
+
+def test_settings_that_are_no_toml_are_refused(root: Path) -> None:
+    (root / "pyproject.toml").write_text(f"{SETTINGS}\n[half\n")
+    with pytest.raises(ProjectError, match="^pyproject.toml: not readable: "):
+        pin.use_index(["pypi"])
+
+
+def test_a_missing_lock_is_named(root: Path) -> None:
+    (root / "poetry.lock").unlink()
+    with pytest.raises(ProjectError, match="^poetry.lock is missing. Bring it back: git checkout"):
+        pin.use_index(["pypi"])
 
 
 def test_pins_that_disagree_are_refused(root: Path) -> None:

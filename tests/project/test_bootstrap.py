@@ -511,6 +511,25 @@ def test_credentials_of_a_named_index_are_those_that_pip_has_for_it(
     assert WORD not in (clone.folder / "poetry.lock").read_text()
 
 
+def test_an_index_of_two_names_gets_its_credentials_under_both(clone: Clone, wheels: Path) -> None:
+    index = Index(wheels, credentials=f"ann:{WORD}")
+    source = f'[[tool.poetry.source]]\nname = "our-own"\nurl = "{index.url}"\n'
+    # Poetry knows the address of this one.
+    source += 'priority = "explicit"\n[[tool.poetry.source]]\nname = "PyPI"\n'
+    origin = '[tool.poetry.dependencies]\ntimetable = { source = "our-own" }\n'
+    clone.write("pyproject.toml", f"{PYPROJECT}\n{origin}\n{source}")
+    clone.env["PIP_INDEX_URL"] = index.url.replace("//", f"//ann:{WORD}@")
+    done = clone.bootstrap("poetry", "lock")
+    assert done.status == 0, done
+    assert clone.bootstrap().status == 0
+    index.stop()
+
+
+def test_settings_that_are_no_toml_are_named(clone: Clone) -> None:
+    clone.write("pyproject.toml", f"{PYPROJECT}\n[half\n")
+    assert "pyproject.toml is not readable: Expected" in clone.bootstrap().error
+
+
 @pytest.mark.parametrize(
     ("variables", "configuration"),
     [

@@ -54,8 +54,7 @@ def moved(
     project.does(HISTORY.format(TEAM))
     bake_into(move / "bake", **ANSWERS)
     shell = readme.Shell(project.root, project.environment, folder)
-    for _ in readme.run(PAGE.read_text(), shell, {}, {}, ELSEWHERE, turn):
-        pass
+    assert list(readme.run(PAGE.read_text(), shell, {}, {}, ELSEWHERE, turn))
     return project
 
 

@@ -153,7 +153,7 @@ def test_a_project_moves_to_an_index_and_back(clone: Clone, index: Index) -> Non
     commit(clone)
     assert "it cannot be locked, see above. The" in ml_ready(clone, "upgrade", "9.9.9").error
     assert installed(clone) == NEXT
-    done = ml_ready(clone, "use-wheel", wheel)
+    done = ml_ready(clone, "upgrade", wheel)
     assert done.status == 0, done
     assert installed(clone) == VERSION
     assert content(clone) == before

@@ -201,16 +201,9 @@ def secrets(root: Path) -> Iterator[list[str]]:
         environment = bootstrap["environment"]()
     except bootstrap["BootstrapError"] as error:
         raise ProjectError(str(error)) from error
-    tables = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    indexes = {"pypi": environment["POETRY_PYPI_MIRROR_URL"], **bootstrap["named_indexes"]()}
     index, *others = (
-        _with_credentials(environment, name, address)
-        for name, address in [
-            ("pypi", environment["POETRY_PYPI_MIRROR_URL"]),
-            *(
-                (each["name"], each["url"])
-                for each in tables.get("tool", {}).get("poetry", {}).get("source", [])
-            ),
-        ]
+        _with_credentials(environment, name, address) for name, address in indexes.items()
     )
     lines = ["[global]", f"index-url = {index}"]
     if others:

@@ -103,20 +103,17 @@ def test_a_build_gets_the_credentials_of_the_index_and_the_certificates(
 
 
 def test_a_build_gets_the_credentials_of_an_index_that_the_project_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write_project(tmp_path)
-    with (tmp_path / "pyproject.toml").open("a", encoding="utf-8") as settings:
-        for name in ("our-own", "open"):
-            source = f'name = "{name}"\nurl = "https://{name}.example/simple/"\n'
-            settings.write(f"[[tool.poetry.source]]\n{source}")
+    names = ("our-own", "open")
+    monkeypatch.setenv("INDEXES", " ".join(f"{each}=https://{each}.example/" for each in names))
     monkeypatch.setenv("POETRY_HTTP_BASIC_OUR_OWN_USERNAME", "ann")
     monkeypatch.setenv("POETRY_HTTP_BASIC_OUR_OWN_PASSWORD", "a b")
-    with images.secrets(tmp_path) as (_, pip, *_):
+    with images.secrets(ROOT) as (_, pip, *_):
         content = configparser.RawConfigParser()
         content.read(pip.removeprefix("id=pip,src="), encoding="utf-8")
     login = ":".join(("ann", "a%20b"))
-    others = f"https://{login}@our-own.example/simple/ https://open.example/simple/"
+    others = f"https://{login}@our-own.example/ https://open.example/"
     assert content["global"]["extra-index-url"] == others
 
 
