@@ -297,9 +297,9 @@ def _change(root: Path, pin: Pin, keep: bool, url: str = "") -> None:
         outcome = "The project is as it was."
         if _fails(root, "bootstrap.py"):
             outcome = "The files are as they were, but .venv is not: run `python3 bootstrap.py`."
-        _say(outcome)
         if isinstance(error, ProjectError):
             raise ProjectError(f"{pin}: {error.problem}, see above. {outcome}") from error
+        _say(outcome)
         raise
     _say(f"{pin}, before {before}. Next: `poe pipeline`, then commit {', '.join(_CHANGED)}")
 
