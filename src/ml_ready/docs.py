@@ -1,7 +1,7 @@
 """The documentation pages that the library carries: `ml-ready docs`."""
 
 import argparse
-import tempfile
+import os
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,10 @@ def main(arguments: Sequence[str]) -> None:
     page = parser.parse_args(arguments).page
     if page not in pages():
         raise ProjectError(f"{page}: no such page, expected one of {', '.join(pages())}")
-    folder = Path(tempfile.mkdtemp(prefix="ml-ready-docs-"))
+    # A place that stays: the browser reads it after this command has ended.
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "ml-ready" / "docs"
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (folder / f"{name}.html").write_text(_rendered(name, text), encoding="utf-8")
     shown = folder / f"{page}.html"

@@ -8,6 +8,12 @@ import pytest
 from ml_ready import cli, docs
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No page of these tests stays on the machine."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that a browser was given."""
@@ -38,6 +44,12 @@ def test_every_link_between_pages_leads_to_a_page(page: str, opened: list[Path])
     for link in links:
         if link.endswith(".html") and ":" not in link:
             assert opened[0].with_name(link).is_file(), link
+
+
+def test_pages_opened_twice_take_one_place(opened: list[Path]) -> None:
+    docs.main(["library"])
+    docs.main(["library"])
+    assert opened[0] == opened[1]
 
 
 def test_an_unknown_page_is_refused_with_those_that_there_are() -> None:

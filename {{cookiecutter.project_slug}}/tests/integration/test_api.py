@@ -10,7 +10,6 @@ import httpx
 import msgspec
 import polars as pl
 import pytest
-from ml_ready.errors import ContractError
 from ml_ready.jobs import predict
 from ml_ready.jobs.folders import Paths
 from ml_ready.serving.predictor import Predictor
@@ -81,11 +80,6 @@ def test_a_record_sent_is_scored_as_the_trained_model_scores_its_features(
     assert answered == [pytest.approx(each, abs=tolerance) for each in expected]
 
 
-def test_the_three_forms_give_the_same_answers(where: Paths, sample: pl.DataFrame) -> None:
-    answered = [answers(post(where, body(sample, each), each)) for each in TYPES]
-    assert answered[0] == answered[1] == answered[2]
-
-
 def test_a_file_is_scored_as_requests_are(
     where: Paths, sample: pl.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,24 +92,6 @@ def test_a_file_is_scored_as_requests_are(
     asked = answers(post(where, body(sample, TYPES[0]), TYPES[0]))
     scored = pl.read_csv(tmp_path / "scored.csv").select(asked[0].keys()).to_dicts()
     assert scored == [pytest.approx(each, rel=1e-6, abs=1e-6) for each in asked]
-
-
-def test_rows_that_break_the_contract_stop_a_file_or_are_skipped_aloud(
-    where: Paths, sample: pl.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    required = next(column for column in PROJECT.inputs if not column.nullable)
-    empty = pl.lit(None, required.polars_type).alias(required.name)
-    pl.concat([sample, sample.head(2).with_columns(empty)]).write_parquet(tmp_path / "in.parquet")
-    arguments = [str(tmp_path / "in.parquet"), str(tmp_path / "out.parquet")]
-    rule = f"{required.name} {required.rule}: 2 rows"
-    with pytest.raises(ContractError) as caught:
-        predict.main(PROJECT, where, arguments)
-    assert rule in str(caught.value)
-    predict.main(PROJECT, where, [*arguments, "--skip-invalid"])
-    assert f"{rule} without a prediction" in caplog.messages
-    scored = pl.read_parquet(tmp_path / "out.parquet")
-    for name in Predictor(PROJECT, where.models).outputs.columns:
-        assert scored[name].null_count() == 2
 
 
 def test_a_broken_record_among_good_ones_is_named(where: Paths, sample: pl.DataFrame) -> None:

@@ -77,65 +77,6 @@ def test_a_raw_record_is_scored_as_its_features_are(where: Paths) -> None:
     assert (predictor.frame(known) == predictor.score(table)).all()
 
 
-def test_the_report_holds_everything_in_one_file(where: Paths) -> None:
-    page = (where.reports / "index.html").read_text(encoding="utf-8")
-    assert "Gate passed" in page
-    confidence = configuration(PROJECT, where).evaluation.confidence
-    assert f"{100 * confidence:g} % of bootstrap samples" in page
-{%- if cookiecutter.task == 'classification' %}
-    assert page.count("data:image/svg+xml") == 4
-{%- else %}
-    assert page.count("data:image/svg+xml") == len([*(where.reports / "plots/test").iterdir()])
-{%- endif %}
-    assert "http://" not in page
-    assert "https://" not in page
-
-
-def test_metrics_and_plots_are_written_for_dvc(where: Paths) -> None:
-{%- if cookiecutter.task == 'regression' %}
-    columns = Predictor(PROJECT, where.models).outputs.columns
-{%- endif %}
-    measured = json.loads((where.reports / "metrics.json").read_text(encoding="utf-8"))
-    least = configuration(PROJECT, where).evaluation.minimum_gain
-    for window in ("validation", "test"):
-        assert measured[window]["gain"]["few_feature_linear"]["low"] > least
-    for window in ("validation", "test"):
-        plots = where.reports / "plots" / window
-        tables = {path.stem: pl.read_csv(path) for path in plots.iterdir()}
-        assert tables.keys() == {
-{%- if cookiecutter.task == 'classification' %}
-            "roc",
-            "precision_recall",
-            "calibration",
-            "distribution",
-            "confusion",
-{%- else %}
-            "residuals",
-            "residuals_by_prediction",
-            "calibration",
-            *([] if "mean" in columns else ["coverage"]),
-{%- endif %}
-        }
-        assert all(table.height > 1 for table in tables.values())
-
-
-def test_the_run_is_tracked(where: Paths) -> None:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{where.root}/mlflow.db")
-    (experiment,) = (each for each in client.search_experiments() if each.name != "Default")
-    seed = configuration(PROJECT, where).seed
-    run = client.search_runs([experiment.experiment_id], f"params.seed = '{seed}'")[-1]
-    metadata = json.loads((where.models / "metadata.json").read_text(encoding="utf-8"))
-    assert run.data.metrics == pytest.approx(metadata["metrics"])
-    assert run.data.tags["data_sha256"]
-    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
-        "metadata.json",
-        "model.onnx",
-    }
-    assert not (where.root / "mlruns").exists()
-
-
 def test_a_model_that_is_not_good_enough_is_stopped_and_the_report_says_so(own: Paths) -> None:
     with pytest.raises(GateError, match=f"gain over {PROJECT.task.constant}"):
         evaluate.main(own, [*QUICK, "evaluation.minimum_gain=1"])
