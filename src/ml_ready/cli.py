@@ -37,6 +37,7 @@ OF_FOLDER = {
     "registry": _Command("aws.registry", "aws", "list, register, approve and reject versions"),
     "endpoint": _Command("aws.endpoint", "aws", "deploy versions, roll back, show the state"),
     "experiment": _Command("aws.experiment", "aws", "compare two variants"),
+    "iam": _Command("aws.iam", "aws", "print the IAM policy of a role or a team"),
     "load": _Command("aws.load", "aws", "put load on a running server"),
     "sagemaker-local": _Command("aws.local", "aws", "run jobs and pipeline in local containers"),
     "docs": _Command("docs", "train", "open the documentation in the browser"),

@@ -1,4 +1,4 @@
-"""A tiny project that can be deployed: the settings and policies of the template, and no code."""
+"""A tiny project that can be deployed: the settings of the template, and no code."""
 
 import json
 from pathlib import Path
@@ -39,12 +39,12 @@ def write_project(root: Path) -> None:
     Parameters
     ----------
     root : pathlib.Path
-        Gets `conf/deploy/` and `docs/iam/` as the template renders them, what images are built
-        from, and `pyproject.toml`.
+        Gets `conf/deploy/` as the template renders it, what images are built from, and
+        `pyproject.toml`.
     """
     rendering = jinja2.Environment(autoescape=False, keep_trailing_newline=True)  # noqa: S701
     rendering.filters["quote"] = json.dumps
-    for source in (*TEMPLATE.glob("conf/deploy/*.yaml"), *TEMPLATE.glob("docs/iam/*.json")):
+    for source in TEMPLATE.glob("conf/deploy/*.yaml"):
         target = root / source.relative_to(TEMPLATE)
         target.parent.mkdir(parents=True, exist_ok=True)
         text = rendering.from_string(source.read_text(encoding="utf-8"))

@@ -1,17 +1,12 @@
-"""What the policies of docs/iam/ allow, and what a call needs."""
+"""What the policies that `ml-ready iam` prints allow, and what a call needs."""
 
 import fnmatch
+import functools
 import json
-import re
 from typing import Any
 
-from account import (
-    ACCOUNT,
-    BUCKET,
-    KINDS,
-    REGION,
-    ROOT,
-)
+from account import ACCOUNT, KINDS, REGION, SETTINGS
+from ml_ready.aws.iam import policy
 
 # What a call needs, where its name does not say it.
 NEEDS = {
@@ -23,17 +18,21 @@ NEEDS = {
 }
 
 
-def allows(file: str, action: str, resource: str, status: str = "") -> bool:
+@functools.cache
+def statements(name: str) -> list[dict[str, Any]]:
+    """The statements of a policy, in the account of these tests."""
+    listing: list[dict[str, Any]] = json.loads(policy(name, SETTINGS, ACCOUNT))["Statement"]
+    return listing
+
+
+def allows(name: str, action: str, resource: str, status: str = "") -> bool:
     """Whether a policy allows this in the account of these tests, to a version of this status."""
-    text = (ROOT / "docs" / "iam" / f"{file}.json").read_text(encoding="utf-8")
-    text = re.sub(r"arn:aws:s3:::[^/\"]+", f"arn:aws:s3:::{BUCKET}", text)
-    text = re.sub(r"(arn:aws:[a-z-]+):[a-z]+-[a-z-]+-\d:", rf"\1:{REGION}:", text)
     return any(
         action in listed(each["Action"])
         and any(fnmatch.fnmatchcase(resource, pattern) for pattern in listed(each["Resource"]))
         and each["Effect"] == "Allow"
         and approval(each) in (None, status)
-        for each in json.loads(text)["Statement"]
+        for each in statements(name)
     )
 
 
@@ -71,7 +70,6 @@ def acting(service: str, call: str) -> str:
     return NEEDS.get(action, action)
 
 
-def actions(file: str) -> set[str]:
+def actions(name: str) -> set[str]:
     """What a policy allows at all."""
-    policy = json.loads((ROOT / "docs" / "iam" / f"{file}.json").read_text(encoding="utf-8"))
-    return {action for each in policy["Statement"] for action in listed(each["Action"])}
+    return {action for each in statements(name) for action in listed(each["Action"])}

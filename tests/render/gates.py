@@ -12,7 +12,6 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import parliament
 import yaml
 from identify.vendor.licenses import LICENSES
 
@@ -324,16 +323,6 @@ def invalid_hooks(folder: Path) -> list[str]:
 def invalid_dockerfile(project: Path) -> list[str]:
     """Find what makes a bad image of its recipe."""
     return _said(project, "hadolint", "--no-color", "container/Dockerfile")
-
-
-def invalid_policies(project: Path) -> list[str]:
-    """Find faults of the IAM policies: actions that do not exist, or not for their resources."""
-    return [
-        f"{path.relative_to(project)}: {finding.issue}: {finding.title} {finding.detail}"
-        for path in sorted((project / "docs" / "iam").glob("*.json"))
-        if path.name != "trust.json"  # a policy without a resource, unknown to the linter
-        for finding in parliament.analyze_policy_string(path.read_text("utf-8")).findings
-    ]
 
 
 def drifted_lock(project: Path) -> list[str]:

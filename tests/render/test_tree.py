@@ -25,7 +25,6 @@ GATES: list[Callable[[Path], list[str]]] = [
     gates.invalid_ci,
     gates.invalid_hooks,
     gates.invalid_dockerfile,
-    gates.invalid_policies,
     gates.unowned,
     gates.altered_licence,
     gates.unreferenced,
@@ -176,13 +175,6 @@ def test_only_answers_stand_in_double_braces(tmp_path: Path) -> None:
     assert gates.stray_braces(broken) == [f'{name}: {{{{1}}}}"']
 
 
-def policy(**changed: str) -> str:
-    """A policy that is sound, but for what is changed."""
-    endpoint = "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/x"
-    statement = {"Effect": "Allow", "Action": "sagemaker:CreateEndpoint", "Resource": endpoint}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement | changed]})
-
-
 BROKEN: list[tuple[Callable[[Path], list[str]], str, str, str]] = [
     (gates.unreadable, "conf/config.yaml", "a: b: c\n", "conf/config.yaml: mapping values are not"),
     (gates.unreadable, "pyproject.toml", 'a = "b\n', "pyproject.toml: Illegal character"),
@@ -231,18 +223,6 @@ BROKEN: list[tuple[Callable[[Path], list[str]], str, str, str]] = [
         "tests/x.py:3:1: I001",
     ),
     (gates.unlinted, "tests/x.py", '"""X."""\nx  = 1\n', "tests/x.py:2:1: unformatted"),
-    (
-        gates.invalid_policies,
-        "docs/iam/deploy.json",
-        policy(Action="sagemaker:CreateEndpont"),
-        "docs/iam/deploy.json: UNKNOWN_ACTION",
-    ),
-    (
-        gates.invalid_policies,
-        "docs/iam/deploy.json",
-        policy(Resource="arn:aws:s3:::models/*"),
-        "docs/iam/deploy.json: RESOURCE_MISMATCH",
-    ),
     (
         gates.invalid_dockerfile,
         "container/Dockerfile",

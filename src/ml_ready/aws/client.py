@@ -31,7 +31,7 @@ BROKEN = ("Failed", "OutOfService", "UpdateRollbackFailed")
 _REMEDIES = {
     **dict.fromkeys(
         ("403", "AccessDenied", "AccessDeniedException"),
-        "let the role that you use do this, see docs/iam/",
+        "let the role that you use do this; `ml-ready iam` prints what it needs",
     ),
     **dict.fromkeys(
         ("ExpiredToken", "ExpiredTokenException"), "sign in again: the credentials have expired"

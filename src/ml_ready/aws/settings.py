@@ -36,9 +36,9 @@ class Roles(Section):
         role: str = getattr(self, name)
         if not role:
             raise ConfigError(
-                f"roles.{name}: missing:",
-                f"set the variable SAGEMAKER_{name.upper()}_ROLE, or it in conf/deploy/aws.yaml; "
-                f"docs/iam/{name}.json is what it needs",
+                f"roles.{name} is not set:",
+                f"set SAGEMAKER_{name.upper()}_ROLE, or edit conf/deploy/aws.yaml; "
+                f"`ml-ready iam {name}` prints the policy that it needs",
             )
         return role
 

@@ -59,7 +59,7 @@ def _require_addresses(home: str, source: str, target: str) -> str:
     """Return the content type of a source; stop where it or the target has a wrong address."""
     for address in (source, target):
         if not address.startswith(home):
-            raise ProjectError(f"{address}: expected an address below {home}, see docs/iam/")
+            raise ProjectError(f"{address}: the endpoint has no access, expected one below {home}")
     if target.rstrip("/") == source.rpartition("/")[0]:
         raise ProjectError(f"{target}: holds the source:", f"give another folder below {home}")
     if not (kind := _KINDS.get(source.rpartition(".")[2])):

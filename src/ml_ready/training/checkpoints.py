@@ -96,7 +96,7 @@ class Checkpoints:
         if not path or not path.is_file():
             return None
         try:
-            # Jobs alone write there (docs/iam/job.json), and they run this code anyway.
+            # Jobs alone write there (aws/policies/job.json), and they run this code anyway.
             state = pickle.loads(path.read_bytes())  # noqa: S301
         except Exception as error:  # a damaged pickle raises almost anything
             _log.warning("%s: not readable (%s), training starts again", path, type(error).__name__)
