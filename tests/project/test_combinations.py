@@ -105,7 +105,6 @@ def test_a_bake_whose_tests_cannot_be_imported_is_caught(collected: list[Collect
 INDIRECT = {
     "onnxmltools": "the library converts models of XGBoost with it",
     "pytest-cov": "the option --cov of pytest",
-    "pytest-randomly": "pytest loads it; tests/conftest.py insists on it",
     "pytest-xdist": "the option -n of pytest",
     "types-pyyaml": "mypy reads it",
 }
@@ -174,7 +173,7 @@ def test_a_dependency_without_a_use_is_caught(
     broken = shutil.copytree(bakes[0], tmp_path / "broken")
     for file, before, after in (
         ("pyproject.toml", "\ndependencies = [\n", '\ndependencies = [\n  "idna>=3,<4",\n'),
-        ("pyproject.toml", "\ntest = [\n", '\ntest = [\n  "anyio>=4,<5",\n'),
+        ("pyproject.toml", "\ntest = [", '\ntest = ["anyio>=4,<5", '),
         ("pyproject.toml", '"dvc repro"', '"x"'),
         (".pre-commit-config.yaml", "[nbstripout]", "[x]"),
     ):

@@ -187,6 +187,23 @@ def test_the_server_says_that_it_takes_the_port_it_is_given(built: Project) -> N
     assert docker("inspect", "--format", label, f"{built.root.name}-serve") == "true"
 
 
+def test_a_missing_or_broken_model_ends_the_server_with_the_reason(
+    built: Project, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    command = ["docker", "run", "--rm", "--volume", f"{folder}:/opt/ml/model:ro"]
+    for problem in ("metadata.json: not readable", "model.onnx: does not match"):
+        done = subprocess.run(
+            [*command, f"{built.root.name}-serve", "serve"], capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error: /opt/ml/model/{problem}")
+        assert len(done.stderr.splitlines()) == 1
+        shutil.copytree(built.root / "models", folder, dirs_exist_ok=True)
+        (folder / "model.onnx").write_bytes(b"cut off")
+
+
 @pytest.mark.parametrize("target", ["train", "serve"])
 def test_a_change_of_code_installs_nothing_and_is_no_commit(built: Project, target: str) -> None:
     code = next((built.root / "src").glob("*/schema.py"))

@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import filelock
 import httpx
+import polars as pl
 import pytest
 
 from tests.project import engine, readme
@@ -240,6 +241,30 @@ def extended(_trained: Project, said: dict[str, str]) -> Project:
     return _trained
 
 
+def test_each_local_job_runs_by_itself(extended: Project, tmp_path: Path) -> None:
+    local = f"poe sagemaker-local process --out {tmp_path}/processed"
+    extended.does(local)
+    for name in ("train", "validation", "test"):
+        job = pl.read_parquet(tmp_path / "processed" / "windows" / name)
+        stage = pl.read_parquet(extended.root / "data" / "processed" / name)
+        assert job.equals(stage)
+    source = tmp_path / "processed" / "windows"
+    extended.does(f"poe sagemaker-local train --source {source} --out {tmp_path}/out")
+    assert len([*(tmp_path / "out").glob("trained/**/model.tar.gz")]) == 1
+
+
+def test_a_local_job_that_fails_says_what_its_container_said(
+    extended: Project, tmp_path: Path
+) -> None:
+    for name in ("train", "validation"):
+        (tmp_path / "windows" / name).mkdir(parents=True)
+        (tmp_path / "windows" / name / "part-0.parquet").write_bytes(b"cut off")
+    local = f"poe sagemaker-local train --source {tmp_path}/windows --out {tmp_path}/out"
+    printed = extended.refuses(local)
+    assert "not a readable parquet file" in printed
+    assert re.search("^error: train: ", printed, re.MULTILINE)
+
+
 def test_an_experiment_is_run_as_it_is_described(extended: Project, tmp_path: Path) -> None:
     text = (extended.root / "docs/sagemaker.md").read_text()
     (command,) = re.findall(r"^poe experiment .*?(?=^```)", text, re.MULTILINE | re.DOTALL)
@@ -277,7 +302,7 @@ def test_an_alarm_is_rung_by_hand_as_the_runbook_says(
 def in_account(project: Project, account: dict[str, str], commands: str) -> None:
     """Run commands of AWS in the account."""
     given: dict[str, Any] = {name: account[name] for name in account if name.startswith("AWS_")}
-    project.does(f"PATH={account['PATH']}:$PATH\n{commands}", **given)
+    project.does(f"PATH={account['PATH']}:$PATH\n{commands}", SAGEMAKER_BUCKET=BUCKET, **given)
 
 
 def test_nothing_is_left_to_pay_for(extended: Project, account: dict[str, str]) -> None:

@@ -34,9 +34,9 @@ def run(name: str, base: Path, *command: str) -> subprocess.CompletedProcess[str
 
 def test_jobs_make_a_model_of_source_tables(
     images: Callable[[str], str],
-    training: Callable[..., None],
+    training_job: Callable[..., None],
     config: Any,
-    folder: Path,
+    model_folder: Path,
     tmp_path: Path,
 ) -> None:
     work = tmp_path / "process" / "processing"
@@ -46,12 +46,12 @@ def test_jobs_make_a_model_of_source_tables(
     assert done.returncode == 0, done.stderr
     windows = {name: read(work / "data" / "processed" / name) for name in WINDOWS}
 
-    training(tmp_path / "train", windows)
+    training_job(tmp_path / "train", windows)
     done = run(images("train"), tmp_path / "train")
     assert done.returncode == 0, done.stderr
     trained = Predictor(PROJECT, tmp_path / "train" / "model")
     scores = trained.score(windows["test"])
-    assert np.allclose(scores, Predictor(PROJECT, folder).score(windows["test"]), atol=1e-4)
+    assert np.allclose(scores, Predictor(PROJECT, model_folder).score(windows["test"]), atol=1e-4)
     lock = (ROOT / "poetry.lock").read_bytes()
     commit, _, _ = recipe.commit(ROOT).partition("-")  # where it is dirty, it says so
     assert (trained.metadata["git_commit"] or "") == commit
@@ -64,9 +64,9 @@ def test_jobs_make_a_model_of_source_tables(
 
 
 def test_a_job_that_fails_says_why_where_sagemaker_looks(
-    images: Callable[[str], str], training: Callable[..., None], tmp_path: Path
+    images: Callable[[str], str], training_job: Callable[..., None], tmp_path: Path
 ) -> None:
-    training(tmp_path, depth="3")
+    training_job(tmp_path, depth="3")
     done = run(images("train"), tmp_path, "train")
     assert done.returncode == 1
     said = (tmp_path / "output" / "failure").read_text(encoding="utf-8")
@@ -76,12 +76,12 @@ def test_a_job_that_fails_says_why_where_sagemaker_looks(
 
 def test_a_training_hears_sigterm_though_it_is_the_first_process(
     images: Callable[[str], str],
-    training: Callable[..., None],
+    training_job: Callable[..., None],
     windows: dict[str, pl.DataFrame],
     tmp_path: Path,
 ) -> None:
     # Enough rows for the signal to arrive while it trains.
-    training(tmp_path, windows | {"train": pl.concat([windows["train"]] * 20)})
+    training_job(tmp_path, windows | {"train": pl.concat([windows["train"]] * 20)})
     name = uuid.uuid4().hex
     command = ["docker", "run", "--rm", "--name", name, "--volume", f"{tmp_path}:/opt/ml"]
     with subprocess.Popen([*command, images("train"), "train"], stderr=subprocess.PIPE) as started:
@@ -92,22 +92,6 @@ def test_a_training_hears_sigterm_though_it_is_the_first_process(
         started.communicate(timeout=60)
         assert started.returncode == 128 + signal.SIGTERM
     assert "stopped by SIGTERM" in (tmp_path / "output" / "failure").read_text(encoding="utf-8")
-
-
-def test_a_missing_or_broken_model_ends_the_server_with_the_reason(
-    images: Callable[[str], str], folder: Path, tmp_path: Path
-) -> None:
-    base = tmp_path / "ml"
-    (base / "model").mkdir(parents=True)
-    done = run(images("serve"), base, "serve")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: /opt/ml/model/metadata.json: not readable")
-    shutil.copytree(folder, base / "model", dirs_exist_ok=True)
-    (base / "model" / "model.onnx").write_bytes(b"cut off")
-    done = run(images("serve"), base, "serve")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: /opt/ml/model/model.onnx: does not match")
-    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_server_is_nobody(images: Callable[[str], str], tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def trained(folder: Path, target: Path) -> Predictor:
 
 def test_the_whole_pipeline_makes_the_model_that_is_made_here(
     run: Callable[..., subprocess.CompletedProcess[str]],
-    folder: Path,
+    model_folder: Path,
     windows: dict[str, pl.DataFrame],
     tmp_path: Path,
 ) -> None:
@@ -74,7 +74,7 @@ def test_the_whole_pipeline_makes_the_model_that_is_made_here(
         assert f"{step}: Succeeded" in done.stdout
     test = windows["test"]
     scores = trained(tmp_path / "out", tmp_path / "model").score(test)
-    assert np.allclose(scores, Predictor(PROJECT, folder).score(test), atol=1e-4)
+    assert np.allclose(scores, Predictor(PROJECT, model_folder).score(test), atol=1e-4)
     assert [*(tmp_path / "out").glob("runs/*/reports/index.html")]
 
 
@@ -102,31 +102,3 @@ def noise(source: Path, config: DataConfig, target: Path) -> Path:
         table = table.with_columns(pl.col(*outcomes).shuffle(seed=0))
         table.write_csv(path) if path.suffix == ".csv" else table.write_parquet(path)
     return target
-
-
-def test_each_job_runs_by_itself(
-    run: Callable[..., subprocess.CompletedProcess[str]],
-    windows: dict[str, pl.DataFrame],
-    tmp_path: Path,
-) -> None:
-    done = run("process", "--out", tmp_path / "processed")
-    assert done.returncode == 0, done.stdout + done.stderr
-    made = {name: read(tmp_path / "processed" / "windows" / name) for name in windows}
-    for name, window in windows.items():
-        assert made[name].equals(window.select(made[name].columns))
-    source = tmp_path / "processed" / "windows"
-    done = run("train", "--source", source, "--out", tmp_path / "out")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert np.isfinite(trained(tmp_path / "out", tmp_path / "model").score(made["test"])).all()
-
-
-def test_a_job_that_fails_says_what_its_container_said(
-    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
-    for name in ("train", "validation"):
-        (tmp_path / "windows" / name).mkdir(parents=True)
-        (tmp_path / "windows" / name / "part-0.parquet").write_bytes(b"cut off")
-    done = run("train", "--source", tmp_path / "windows", "--out", tmp_path / "out")
-    assert done.returncode == 1
-    assert "not a readable parquet file" in done.stdout
-    assert done.stderr.splitlines()[-1].startswith("error: train: ")

@@ -7,16 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import grimp
 import pytest
-import yaml
 from ml_ready.jobs import configure
 from ml_ready.jobs.folders import Paths
 
-from {{ cookiecutter.package_name }} import project
 from {{ cookiecutter.package_name }}.project import PROJECT
 
-PACKAGE = project.__name__.partition(".")[0]
 GENERATED = shutil.ignore_patterns(
     ".git",
     ".venv",
@@ -78,34 +74,6 @@ def concerned(root: Path) -> list[str]:
     """Write `params.yaml` and return the stages that would run after it, without computing."""
     configure.main(PROJECT, Paths(root), [])
     return [stage for stage in stages_run(root, "--dry") if stage != "configure"]
-
-
-def code(entrypoint: str) -> set[str]:
-    """The files that an entrypoint imports, directly or not."""
-    graph = grimp.build_graph(PACKAGE)
-    modules = {entrypoint} | graph.find_upstream_modules(entrypoint)
-    # The model is imported by its name, when a model is trained.
-    if entrypoint.endswith(".train"):
-        modules |= {f"{PACKAGE}.training.model"}
-    return {f"src/{name.replace('.', '/')}.py" for name in modules if not graph.find_children(name)}
-
-
-@pytest.mark.parametrize(
-    ("stage", "entrypoint"),
-    [
-        ("ingest", "process"),
-        ("preprocess", "process"),
-        ("train", "train"),
-        ("evaluate", "evaluate"),
-    ],
-)
-def test_a_stage_depends_on_the_code_that_it_runs(stage: str, entrypoint: str) -> None:
-    stages = yaml.safe_load((PROJECT.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    listed = {name for name in stages[stage]["deps"] if name.endswith(".py")}
-    used = code(f"{PACKAGE}.entrypoints.{entrypoint}")
-    if stage == "ingest":  # which makes no features
-        used = {name for name in used if "/preprocessing/" not in name}
-    assert listed == used, f"list in dvc.yaml what the stage {stage} imports"
 
 
 def test_a_change_runs_the_stages_it_concerns_and_no_others(clone: Path) -> None:

@@ -1,20 +1,21 @@
 """The model on real features."""
 
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
-from ml_ready.serving.predictor import load, score
-from ml_ready.training.export import export, require_parity
-from PACKAGE.project import PROJECT
+import pytest
+from ml_ready.testing.checks import CHECKS
+from ml_ready.testing.subject import Subject
 from PACKAGE.schema import TARGET
-from PACKAGE.training.model import fit, predict
+from PACKAGE.training.model import predict
 from sklearn.metrics import roc_auc_score
 
 
-def test_the_exported_model_predicts_the_same(
-    config: Any, windows: dict[str, pl.DataFrame]
-) -> None:
-    model = fit(windows["train"], windows["validation"], config.model, config.seed)
-    exported = score(PROJECT, load(PROJECT, export(PROJECT, model)), windows["test"])
-    assert require_parity(predict(model, windows["test"]), exported, 1e-5) < 1e-5
-    assert roc_auc_score(windows["test"][TARGET], exported) > 0.9
+@pytest.mark.parametrize("check", CHECKS["training"], ids=lambda check: check.__name__)
+def test_training_holds_to_the_contract(check: Callable[[Subject], None], subject: Subject) -> None:
+    check(subject)
+
+
+def test_the_model_is_better_than_chance(model: Any, windows: dict[str, pl.DataFrame]) -> None:
+    assert roc_auc_score(windows["test"][TARGET], predict(model, windows["test"])) > 0.9

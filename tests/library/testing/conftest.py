@@ -1,0 +1,3 @@
+"""What runs pytest in a test of the plugin."""
+
+pytest_plugins = ["pytester"]
