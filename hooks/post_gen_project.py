@@ -148,7 +148,7 @@ def fit_into(top: Path) -> str:
             r"^.*/\.github/ .*": rf"\g<0>\n/{workflow} {answers['deployment_team']}",
         },
         "README.md": {
-            "(?<=`poetry.lock` and )installs the git": "leaves to the repository around it the git",
+            "`, and the git hooks\\.": "`; the repository around it decides about git hooks.",
             "^Before a commit, the hooks": "If the repository runs them, the git hooks",
             "; before a push they run the": " before a commit, and before a push run the",
         },

@@ -29,6 +29,7 @@ class _Command(NamedTuple):
 _OF_PROJECT = {
     "configure": _Command("jobs.configure", "train", "write params.yaml from conf/"),
     "predict": _Command("jobs.predict", "train", "score a file of records"),
+    "check": _Command("testing.checks", "testing", "hold the project to the library's contract"),
 }
 # Commands that know a project by its folder: `main(arguments)`, or the function named.
 OF_FOLDER = {

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +147,10 @@ def test_an_import_against_the_directions_fails_lint(
         file.write(f"\n{forbidden[module]}  # noqa: E402, F401\n")
     said = fresh.refuses("lint-imports --no-cache")
     assert broken in said, said
+
+
+def test_a_fresh_project_holds_to_the_contract_of_the_library(trained: Project) -> None:
+    assert re.search(r"^\d\d checks passed$", trained.does("ml-ready check"), re.MULTILINE)
 
 
 def error(said: str) -> str:

@@ -180,9 +180,12 @@ def test_data_are_stored_in_the_bucket_or_beside_the_repository(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("README.md", "leaves to the repository around it the git hooks;"),
+        ("README.md", "into `.venv`; the repository around it decides about git hooks."),
         ("README.md", "If the repository runs them, the git hooks format, lint,"),
-        ("README.md", "secrets before a commit, and before a push run the unit tests. By hand:"),
+        (
+            "README.md",
+            "secrets before a commit, and before a push run the unit tests. To run them by hand:",
+        ),
         ("docs/responsibilities.md", "before each push if the repository runs the git hooks,"),
         ("docs/responsibilities.md", "Two teams share this folder."),
     ],

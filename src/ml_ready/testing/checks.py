@@ -4,12 +4,14 @@ A check is a function of a `Subject`. It raises a ProjectError that says what is
 value, and which file of the project to change.
 """
 
+import argparse
 import asyncio
 import io
 import itertools
 import json
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import yaml
 from .. import windows
 from ..artifact import WINDOWS
 from ..errors import ProjectError
+from ..jobs.folders import Paths
 from ..jobs.preprocess import require_no_leakage
 from ..project import Project
 from ..serving.predictor import load, score
@@ -33,6 +36,7 @@ from ..windows import extent, require_variety
 from .generate import draw
 from .subject import Subject
 
+_DESCRIPTION = "Hold the project to what the library relies on; a model is trained twice."
 _FEATURES = "Change features() in preprocessing/features.py"
 _TARGET = "Change target() in preprocessing/features.py"
 _MODEL = "Change training/model.py"
@@ -329,6 +333,26 @@ def check_project(project: Project) -> None:
                 failures.append(f"{check.__name__}: {error}")
     if failures:
         raise ProjectError("\n".join(failures))
+
+
+def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
+    """Run `check_project`, and print how many checks passed.
+
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        None.
+
+    Raises
+    ------
+    ProjectError
+        As `check_project` does.
+    """
+    argparse.ArgumentParser("ml-ready check", description=_DESCRIPTION).parse_args(arguments)
+    check_project(project)
+    sys.stdout.write(f"{sum(map(len, CHECKS.values()))} checks passed\n")
 
 
 class _CutOff(Checkpoints):

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import synthetic
 from ml_ready.errors import ProjectError
+from ml_ready.jobs.folders import Paths
 from ml_ready.project import Project
 from ml_ready.serving.predictor import Predictor
 from ml_ready.testing import checks
@@ -321,10 +322,11 @@ def test_a_record_without_a_score_is_found(tmp_path: Path) -> None:
 
 
 def test_check_project_names_every_check_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = with_package(synthetic.make(tmp_path / "project"), "failing", monkeypatch)
-    check_project(project)
+    checks.main(project, Paths(project.root), [])
+    assert capsys.readouterr().out == f"{len(ALL)} checks passed\n"
     broken = replace(project, **BROKEN["features of the row before"][0])
     with pytest.raises(ProjectError) as caught:
         check_project(broken)
