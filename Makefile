@@ -36,7 +36,7 @@ benchmark: $(INSTALLED) ## speed against peers, as a table
 lock: $(INSTALLED) ## refresh every poetry.lock of the project (ARGS=--regenerate takes the newest packages)
 	@.venv/bin/python -m scripts.refresh_lock $(ARGS)
 
-sample: $(INSTALLED) ## draw the project's data sample anew and compare (ARGS=--write replaces it)
+sample: $(INSTALLED) ## draw the project's data sample again and compare (ARGS=--write replaces it)
 	@.venv/bin/python scripts/draw_sample.py $(ARGS)
 
 snapshot: $(INSTALLED) ## accept the present tree of a bake as the expected one

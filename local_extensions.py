@@ -153,10 +153,13 @@ _LINE = (
 )
 _TEAM = (
     _matches("@[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}/[A-Za-z0-9][A-Za-z0-9_-]{0,99}"),
-    "a team as @organisation/team",
+    "a team such as @organisation/team",
 )
 _GROUP = r"[A-Za-z0-9_](?:[.-]?[A-Za-z0-9_])*"
-_GITLAB_TEAM = (_matches(rf"@{_GROUP}(?:/{_GROUP})*", 255), "a group as @group or @group/subgroup")
+_GITLAB_TEAM = (
+    _matches(rf"@{_GROUP}(?:/{_GROUP})*", 255),
+    "a group such as @group or @group/subgroup",
+)
 
 RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "project_name": (_is_line(80), _LINE.format(80)),
@@ -177,13 +180,13 @@ RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     ),
     "author_email": (
         _matches(rf"{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[A-Za-z]{{2,63}}", 254),
-        "an e-mail address as name@example.com",
+        "an e-mail address such as name@example.com",
     ),
     "data_science_team": _TEAM,
     "deployment_team": _TEAM,
     "aws_region": (
         _matches(r"[a-z]{2,4}(?:-[a-z]+){1,3}-[0-9]{1,2}"),
-        "a region as eu-central-1",
+        "a region such as eu-central-1",
     ),
     "artifact_bucket": (
         _is_bucket,
@@ -217,7 +220,7 @@ def problems(answers: Mapping[str, Any]) -> list[str]:
     list of str
         One line per bad answer: its name, the value got, what is allowed.
     """
-    found = []
+    faults = []
     on_gitlab = {name: _GITLAB_TEAM for name in RULES if RULES[name] is _TEAM}
     rules = RULES | (on_gitlab if answers["ci"] == "gitlab-ci" else {})
     for name, (obeys, allowed) in rules.items():
@@ -229,8 +232,9 @@ def problems(answers: Mapping[str, Any]) -> list[str]:
         elif obeys(value):
             continue
         shown = repr(value)
-        found.append(f"{name}: {shown if len(shown) <= 100 else shown[:99] + '…'}: {allowed}")
-    return found
+        shown = shown if len(shown) <= 100 else shown[:99] + "…"
+        faults.append(f"{name}: {shown} is not valid. Expected {allowed}.")
+    return faults
 
 
 def dropped() -> list[str]:
@@ -245,9 +249,9 @@ def dropped() -> list[str]:
     texts = [str(key[0]) for key in warned if isinstance(key, tuple)]
     warned.clear()
     return [
-        f"{text.removeprefix('Invalid default received: ')}: mend it in your"
-        " configuration file, a number in quotes, or bake with --default-config; the answers after"
-        " it were dropped"
+        f"{text.removeprefix('Invalid default received: ')}. Fix it in your cookiecutter"
+        " configuration (put numbers in quotes), or bake with --default-config. All later answers"
+        " were ignored."
         for text in texts
         if text.startswith("Invalid default received: ")
     ]
@@ -271,11 +275,15 @@ def unknown(answers: Mapping[str, Any]) -> list[str]:
     # `__year` is not answered yet.
     known = {*answers, "__year"}
     questions = ", ".join(RULES)
-    return [f"{name}: no such question: {questions}" for name in given if name not in known]
+    return [
+        f"{name}: there is no such question. The questions are: {questions}."
+        for name in given
+        if name not in known
+    ]
 
 
 def make_room(answers: Mapping[str, Any]) -> str:
-    """Remove what a bake that was cut off left in this one's folder, and let this one do alike.
+    """Remove what a bake that was cut off left in this one's folder, and register the same cleanup.
 
     Parameters
     ----------
@@ -342,7 +350,7 @@ def explain(
     if isinstance(cause, OSError):
         path, reason = cause.filename2 or cause.filename or folder, cause.strerror or str(cause)
         found = f"{path}: {reason}" if path else reason
-        sys.stderr.write(f"Error: {found}. Mend that and bake again\n")
+        sys.stderr.write(f"Error: {found}. Fix that and bake again\n")
     elif isinstance(error, OutputDirExistsException):
         sys.stderr.write(f"{error}\n")
     else:

@@ -39,7 +39,7 @@ def _measured(bench: Bench, engine: str, python: Path) -> dict[str, float]:
     if not made.exists():
         _run(python, engine, bench.project() / "data" / "raw" / "records.parquet", made)
         if not pl.read_parquet(made).equals(pl.read_parquet(expected)):
-            raise MeasureError(f"{engine} gives other features of the sample: mend {PROGRAMS.name}")
+            raise MeasureError(f"{engine} gives other features of the sample: fix {PROGRAMS.name}")
     figures: dict[str, float] = json.loads(_run(python, engine, records))
     return {TIME: figures["seconds"], MEMORY: figures["megabytes"]}
 

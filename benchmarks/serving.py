@@ -79,7 +79,7 @@ class Server:
 
 
 def serving(bench: Bench) -> dict[str, Contender]:
-    """Each server on one core of its own, wrk on the others; loopback; started anew each round.
+    """Each server on one core of its own, wrk on the others; loopback; started again each round.
 
     ml-ready gets raw records and computes the features for each request. The peers serve the same
     trees as ONNX with onnxruntime and get the 19 features as numbers, ready-made: less work, in

@@ -110,7 +110,7 @@ def fit_into(top: Path) -> str:
     folder = project.relative_to(top).as_posix()
     if not re.fullmatch(r"[\w./-]+", folder):
         return (
-            f"CI, CODEOWNERS, git hooks and storage are not made for {folder!r}: bake anew where"
+            f"CI, CODEOWNERS, git hooks and storage are not made for {folder!r}: bake again where"
             " the names of the folders have letters, digits, '.', '_' and '-' only"
         )
     up = "../" * (folder.count("/") + 1)

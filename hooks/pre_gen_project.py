@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-# A folder that holds something already is the user's, and to be overwritten at most.
+# A folder that already holds something belongs to the user; never delete it.
 if not any(Path.cwd().iterdir()):
     Path("UNFINISHED-BAKE-AGAIN").touch()
 

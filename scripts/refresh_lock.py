@@ -1,4 +1,4 @@
-"""Lock the dependencies of every project anew, with the Poetry and the index that its users have.
+"""Lock the dependencies of every project again, with the Poetry and the index that its users have.
 
 Only what pyproject.toml asks for changes; `--regenerate` takes the newest of every package.
 """
@@ -66,7 +66,7 @@ def refreshed(folder: Path, arguments: list[str]) -> Iterator[tuple[Path, Path]]
             poetry.rename(new.with_name(poetry.name))
         command = [sys.executable, "bootstrap.py", "poetry", "lock", "--no-interaction", *arguments]
         if subprocess.run(command, cwd=baked, check=False).returncode:
-            raise ValueError(f"mend what Poetry says above of {lock.name}")
+            raise ValueError(f"fix what Poetry says above of {lock.name}")
         new.with_name(poetry.name).rename(poetry)
         if named := with_address(packages(new)):
             raise ValueError(
@@ -109,11 +109,11 @@ def locks(template: Path) -> dict[Path, dict[str, str]]:
         if len(fitting) != 1:
             raise ValueError(
                 f"{len(fitting)} locks for {', '.join(f'{k}={v}' for k, v in answers.items())},"
-                " expected 1: mend the conditions in their names; add an empty file for a new one"
+                " expected 1: fix the conditions in their names; add an empty file for a new one"
             )
         found.setdefault(fitting[0], answers)
     if lost := [lock.name for lock in there if lock not in found]:
-        raise ValueError(f"no bake has {', '.join(lost)}: mend the condition or remove the file")
+        raise ValueError(f"no bake has {', '.join(lost)}: fix the condition or remove the file")
     return found
 
 

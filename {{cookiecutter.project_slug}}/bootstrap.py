@@ -97,7 +97,7 @@ def ask(*command: str) -> str:
     """Output of a quick command."""
     done = subprocess.run(command, cwd=ROOT, env=INHERITED, capture_output=True, text=True)
     if done.returncode:
-        raise BootstrapError(" ".join(without_credentials(done.stderr).split()) + ": mend that")
+        raise BootstrapError(" ".join(without_credentials(done.stderr).split()) + ": fix that")
     return done.stdout.strip()
 
 
@@ -142,7 +142,7 @@ def run(label: str, command: list[str], verbose: bool) -> None:
         known = explain(output, env["POETRY_PYPI_MIRROR_URL"])
         if not known and not verbose:
             print(output, end="", flush=True)
-        raise BootstrapError(known or f"{label}: mend what is said above")
+        raise BootstrapError(known or f"{label}: see the error above")
 
 
 def python(folder: Path, *arguments: str) -> list[str]:
@@ -294,7 +294,7 @@ def ensure_packages(verbose: bool) -> bool:
         if VENV.exists():
             why = f"it has Python {version}" if version else "its Python is gone"
             why = why if made_in == str(ROOT) else f"it was made in {made_in}"
-            print(f".venv is made anew with Python {VERSION}, with locked packages only: {why}")
+            print(f".venv is made again with Python {VERSION}, with locked packages only: {why}")
         make_environment(VENV, ROOT.name)
         stamp.write_text(str(ROOT), "utf-8")
     elif finished == digest.hexdigest():

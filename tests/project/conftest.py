@@ -31,7 +31,7 @@ ANSWERS: dict[str, Any] = {
     "aws_region": "us-west-2",
 }
 # What leads a command away from the folder that it runs in, tells it that this is a test, or has
-# Python compile the libraries anew at each start, as PYTHONDONTWRITEBYTECODE does.
+# Python compile the libraries again at each start, as PYTHONDONTWRITEBYTECODE does.
 OUTSIDE = re.compile(
     "VIRTUAL_ENV|PYTHON.*|(AWS|CI|DVC|GIT|MLFLOW|POETRY|PRE_COMMIT|PYTEST|XDG)(_.*|$)"
 )

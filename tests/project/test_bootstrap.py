@@ -426,7 +426,7 @@ def test_ctrl_c_prints_one_line_and_the_next_run_goes_on(clone: Clone, index: In
     assert clone.bootstrap().status == 0
 
 
-def test_venv_without_its_interpreter_is_made_anew(clone: Clone) -> None:
+def test_venv_without_its_interpreter_is_made_again(clone: Clone) -> None:
     clone.bootstrap()
     python = clone.folder / ".venv/bin/python"
     python.unlink()
@@ -437,7 +437,7 @@ def test_venv_without_its_interpreter_is_made_anew(clone: Clone) -> None:
     assert clone.python("import timetable").status == 0
 
 
-def test_venv_of_another_python_is_made_anew(clone: Clone) -> None:
+def test_venv_of_another_python_is_made_again(clone: Clone) -> None:
     clone.bootstrap()
     python = clone.folder / ".venv/bin/python"
     python.unlink()
@@ -712,7 +712,7 @@ def test_broken_configuration_of_pip_is_named_without_credentials(clone: Clone) 
     clone.env["PIP_CONFIG_FILE"] = str(broken)
     error = clone.bootstrap().error
     assert str(broken) in error
-    assert ": mend that, then run " in error
+    assert ": fix that, then run " in error
     assert WORD not in error
 
 
@@ -725,12 +725,12 @@ def test_unknown_failure_shows_what_poetry_said(clone: Clone) -> None:
     shutil.rmtree(clone.folder / "src")
     done = clone.bootstrap()
     assert "late_trains does not contain any element" in done.output, done
-    assert "Locked packages in .venv: mend what is said above" in done.error
+    assert "Locked packages in .venv: see the error above" in done.error
 
 
 def in_no_repository(clone: Clone) -> str:
     shutil.rmtree(clone.folder / ".git")
-    return "mend that (git init, for a new folder)"
+    return "fix that (git init, for a new folder)"
 
 
 def in_a_monorepo(clone: Clone) -> str:

@@ -1,4 +1,4 @@
-"""The images of a project: what they hold, what they do not, and what a change makes anew."""
+"""The images of a project: what they hold, what they do not, and what a change makes again."""
 
 import asyncio
 import http.client
@@ -63,7 +63,7 @@ def built(
     own = Path(bootstrapped(_trained, "REQUESTS_CA_BUNDLE") or certifi.where()).read_text()
     bundle = tmp_path_factory.mktemp("certificates") / "bundle.pem"
     bundle.write_text(f"{own}\n{CERTIFICATE}\n")
-    # What is built anew takes the name from what was built before, but not the label.
+    # What is built again takes the name from what was built before, but not the label.
     label = f"{engine.RUN}={uuid.uuid4().hex}"
     options = f"{_trained.environment.get('IMAGE_OPTIONS', '')} --label {label}"
     project = replace(_trained, environment={**_trained.environment, "IMAGE_OPTIONS": options})

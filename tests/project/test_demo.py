@@ -116,7 +116,7 @@ def test_if_one_cannot_be_locked_every_lock_stays_as_it_is(template: Project, de
     said = template.refuses("make lock", activated=False)
     settings.write_text(text)
     assert (
-        "refresh_lock.py: every poetry.lock is as it was: mend what Poetry says above of "
+        "refresh_lock.py: every poetry.lock is as it was: fix what Poetry says above of "
         f"{last.name}\n" in said
     )
     assert {lock: lock.read_text() for lock in before} == before

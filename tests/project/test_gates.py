@@ -86,20 +86,20 @@ def test_a_file_against_the_rules_is_not_committed(fault: str, fresh: Project) -
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "mended"),
+    ("name", "text", "fixed"),
     [
         ("odd.py", "'''Odd.'''\nnumber   =  1\n", '"""Odd."""\n\nnumber = 1\n'),
         ("odd.ipynb", json.dumps(NOTEBOOK, indent=1) + "\n", '"outputs": []'),
     ],
     ids=["format", "notebook"],
 )
-def test_what_a_hook_can_mend_is_mended_and_the_next_commit_passes(
-    name: str, text: str, mended: str, fresh: Project
+def test_what_a_hook_can_fix_is_fixed_and_the_next_commit_passes(
+    name: str, text: str, fixed: str, fresh: Project
 ) -> None:
     file = fresh.package / name
     file.write_text(text)
     assert "files were modified by this hook" in fresh.refuses(COMMIT, activated=False)
-    assert mended in file.read_text()
+    assert fixed in file.read_text()
     fresh.does(COMMIT, activated=False)
     assert fresh.does("git status --porcelain") == ""
 
@@ -221,7 +221,7 @@ def recorded(project: Project, stage: str) -> object:
         (with_a_scaler, "differs from the trained one by up to", "train", "models"),
     ],
 )
-def test_the_pipeline_stops_at_what_is_broken_and_goes_on_once_it_is_mended(
+def test_the_pipeline_stops_at_what_is_broken_and_goes_on_once_it_is_fixed(
     broken: Callable[[Project], str], line: str, stage: str, gone: str, trained: Project
 ) -> None:
     changed = broken(trained)

@@ -71,9 +71,9 @@ def test_each_value_of_a_choice_is_executed_for_real() -> None:
             if not test:
                 faults.append(f"{question}: {value!r}: name the test that runs it in {table}")
             elif test not in tests:
-                faults.append(f"{question}: {value!r}: there is no {test}: add it, or mend {table}")
+                faults.append(f"{question}: {value!r}: there is no {test}: add it, or fix {table}")
             elif not re.search(rf"\[(.*-)?{re.escape(value)}(-.*)?\]$", test):
-                faults.append(f"{question}: {value!r}: is no parameter of {test}: mend {table}")
+                faults.append(f"{question}: {value!r}: is no parameter of {test}: fix {table}")
     assert faults == [], "\n".join(faults)
 
 

@@ -58,8 +58,8 @@ NONE = "{% if cookiecutter.license == 'GPL' %}poetry.lock{% endif %}"
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        ([MIT], "0 locks for .*license=Proprietary.*, expected 1: mend the conditions"),
-        ([MIT, "poetry.lock"], "2 locks for .*license=MIT.*, expected 1: mend the conditions"),
+        ([MIT], "0 locks for .*license=Proprietary.*, expected 1: fix the conditions"),
+        ([MIT, "poetry.lock"], "2 locks for .*license=MIT.*, expected 1: fix the conditions"),
         ([MIT, OTHER, NONE], r"no bake has \{% if cookiecutter.license == 'GPL' %\}"),
     ],
 )

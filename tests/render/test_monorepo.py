@@ -204,6 +204,6 @@ def test_a_folder_that_ci_could_not_name_is_said_in_one_line(
     *_, line = capfd.readouterr().out.splitlines()
     assert line == (
         "CI, CODEOWNERS, git hooks and storage are not made for 'all models/flight-delays': bake"
-        " anew where the names of the folders have letters, digits, '.', '_' and '-' only"
+        " again where the names of the folders have letters, digits, '.', '_' and '-' only"
     )
     assert (project / "CODEOWNERS").read_text() == (bake() / "CODEOWNERS").read_text()

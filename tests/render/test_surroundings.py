@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_written_is_named(here: Path, home: Path) -> Non
     here.chmod(0o555)
     done = cookiecutter(home, "--no-input", before=without_root_power)
     assert done.returncode == 1
-    assert done.stderr == f"Error: {SLUG}: Permission denied. Mend that and bake again\n"
+    assert done.stderr == f"Error: {SLUG}: Permission denied. Fix that and bake again\n"
     assert not any(here.iterdir())
 
 
@@ -103,7 +103,7 @@ def test_a_home_that_cannot_be_written_is_named(exists: bool, here: Path, home: 
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"Error: {at_home}")
-    assert line.endswith(": Permission denied. Mend that and bake again")
+    assert line.endswith(": Permission denied. Fix that and bake again")
     assert not any(here.iterdir())
 
 
@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_finished_is_said_and_nothing_is_left(here: Path, 
     folder = home / "work" / "here" / SLUG
     done = cookiecutter(home, "--no-input", before=with_room_for(100_000))
     assert done.returncode == 1
-    assert done.stderr == f"Error: {folder}: File too large. Mend that and bake again\n"
+    assert done.stderr == f"Error: {folder}: File too large. Fix that and bake again\n"
     assert not any(here.iterdir())
     assert cookiecutter(home, "--no-input").returncode == 0
 
@@ -150,5 +150,5 @@ def test_a_full_disk_is_named_and_nothing_is_left(here: Path, home: Path) -> Non
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"Error: {here / SLUG}")
-    assert line.endswith("No space left on device. Mend that and bake again")
+    assert line.endswith("No space left on device. Fix that and bake again")
     assert done.stdout == ""

@@ -23,7 +23,7 @@ def repair_locks(root: Path) -> None:
     lock, busy = root / "dvc.lock", root / ".dvc" / "tmp" / "rwlock"
     if lock.exists() and not _whole(lock.read_text(encoding="utf-8")):
         lock.unlink()
-        sys.stderr.write("dvc.lock was cut off while it was written: it is made anew\n")
+        sys.stderr.write("dvc.lock was cut off while it was written: it is made again\n")
     if busy.exists() and not _held(busy.read_text(encoding="utf-8")):
         busy.unlink()
 

@@ -46,7 +46,7 @@ def test_a_lock_that_was_cut_off_is_removed_and_no_other(
     for line in ("", "schema: '2.0'", "stages:", "  configure:", "params.yaml:", "    outs:"):
         for end in ("", "\n"):
             assert repaired(LOCK[: LOCK.index(line) + len(line)] + end, tmp_path) == "", line + end
-            assert "made anew" in capsys.readouterr().err
+            assert "made again" in capsys.readouterr().err
     assert repaired(LOCK[:-2], tmp_path) == ""
 
 
