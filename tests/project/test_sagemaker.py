@@ -35,6 +35,7 @@ ELSEWHERE = {
     **dict.fromkeys(("process", "process-spark", "train", "evaluate", "serve"), INSIDE),
     "test": "a window of the data",
     "docker build": "it is what the images are built with",
+    "ml-ready iam": "the block above it gives the name of a policy",
     f"python -m {SLUG.replace('-', '_')}.entrypoints.spark --master spark://host:7077": (
         "tests/library/jobs/test_spark.py"
     ),
