@@ -86,7 +86,11 @@ def install() -> None:
 
 def run(command: Sequence[str | Path], folder: Path, **environment: str) -> None:
     """Run a command; stop with its exit status when it fails."""
-    done = subprocess.run(command, cwd=folder, env=os.environ | environment, check=False)
+    # Trainings of two workers whose threads wait for each other take many times as long.
+    inherited = {"OMP_NUM_THREADS": "1"} | os.environ
+    # Poetry installs no bytecode: every process would compile the packages again.
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run(command, cwd=folder, env=inherited | environment, check=False)
     if done.returncode:
         sys.exit(done.returncode)
 

@@ -49,7 +49,7 @@ def test_a_pipeline_is_created_once_and_its_changes_are_shown(
 
 
 def test_a_pipeline_needs_a_role(aws: Aws) -> None:
-    with pytest.raises(ProjectError, match="set the variable SAGEMAKER_PIPELINE_ROLE"):
+    with pytest.raises(ProjectError, match="set SAGEMAKER_PIPELINE_ROLE, or edit conf/deploy"):
         pipeline.deploy(other(aws, "roles.pipeline=''"), DEFINITION)
 
 
