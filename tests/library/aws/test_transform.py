@@ -13,7 +13,7 @@ def test_a_file_is_scored_once_and_again_when_it_has_changed(aws: Aws, results: 
     home = f"s3://{BUCKET}/{NAME}/transform"
     source, target = f"{home}/in.jsonl", f"{home}/out"
     for wrong in ((f"s3://{BUCKET}/in.jsonl", target), (source, f"s3://{BUCKET}/out")):
-        with pytest.raises(ProjectError, match=f"the endpoint has no access, expected one below {home}/"):
+        with pytest.raises(ProjectError, match=f"no access, expected one below {home}/"):
             transform.transform(aws, None, *wrong)
     with pytest.raises(ProjectError, match=r"in\.parquet: expected a file \.jsonl or \.csv"):
         transform.transform(aws, None, f"{home}/in.parquet", target)
