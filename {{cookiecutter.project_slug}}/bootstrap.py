@@ -48,14 +48,14 @@ CAUSES = {
         "no permission to write {0}: make it writable"
     ),
     r"Current Python version \((.+)\) is not allowed by the project \((.+)\)": (
-        "this is Python {0}, and pyproject.toml wants {1}: choose such a Python"
+        "this is Python {0}, but pyproject.toml requires {1}: use such a Python"
     ),
     "changed significantly since poetry.lock was last generated": (
         f"poetry.lock does not match pyproject.toml: run {AGAIN} poetry lock"
     ),
     "Downloaded distributions for (.+) did not match any known checksums": (
-        "{0} from the package index {host} has not the hash that poetry.lock names: ask those who"
-        " run the index"
+        "{0} from the package index {host} does not match its hash in poetry.lock: ask those who run"
+        " the index"
     ),
     "CERTIFICATE_VERIFY_FAILED": (
         "the certificate of the package index {host} is not trusted: set PIP_CERT to the file"

@@ -95,7 +95,7 @@ def test_a_bake_whose_tests_cannot_be_imported_is_caught(collected: list[Collect
     assert wrong["status"] == pytest.ExitCode.INTERRUPTED
     assert "ERROR tests/unit/test_features.py" in wrong["said"], wrong["said"]
     assert "ModuleNotFoundError: No module named 'preprocessing'" in wrong["said"]
-    assert halved["status"] == pytest.ExitCode.USAGE_ERROR
+    assert halved["status"] == pytest.ExitCode.INTERRUPTED
     assert "preprocessing.features'" in halved["said"], halved["said"]
     assert without["status"] == pytest.ExitCode.NO_TESTS_COLLECTED
     assert "no tests collected" in without["said"]

@@ -247,7 +247,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     out = options.out or root / _OUT
     if out.exists() and not (out / MARK).exists():
-        raise ProjectError(f"{out}: is there, and not made here:", "give another --out")
+        raise ProjectError(
+            f"{out}: already exists, and is not of this command:", "choose another --out"
+        )
     require_docker()
     os.environ |= PLATFORM
     loaded = _local_settings(root)

@@ -323,7 +323,10 @@ def _require_good(folder: Path, reports: Path) -> dict[str, Any]:
     metrics = artifact.read_metrics(reports)
     checksum = zlib.crc32((folder / artifact.MODEL_FILE).read_bytes())
     if metrics.get("model", {}).get("crc32") != checksum:
-        raise ProjectError(f"{metrics_file}: it is of another model than {folder}:", "poe pipeline")
+        raise ProjectError(
+            f"{metrics_file}: was computed for a different model than {folder}:",
+            "run `poe pipeline`",
+        )
     if not metrics["gate"]["good"]:
         raise ProjectError(
             f"{metrics_file}: the gate stopped this model: {metrics['gate']['failed']}"

@@ -256,9 +256,9 @@ def remark_on(project: Project, gain: Interval) -> str:
     interval = f"[{gain.low:+.3f}, {gain.high:+.3f}]"
     measured = f"{gain.value:+.3f} {project.task.gain} on the test window {interval}"
     if gain.low > 0:
-        return f"It gains {measured} over a linear model on all features."
+        return f"The model gains {measured} over a linear model on all features."
     if gain.high < 0:
-        return f"A linear model on all features is better: {measured}. Prefer it, or find out why."
+        return f"A linear model on all features is better: {measured}. Use it, or find out why."
     return (
         f"A linear model on all features is as good, within noise: {measured}. "
         "It would be the simpler choice."

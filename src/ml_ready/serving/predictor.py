@@ -196,7 +196,7 @@ def score(project: Project, session: ort.InferenceSession, table: pl.DataFrame) 
     if not finite.all():
         broken = (~finite.reshape(len(finite), -1)).any(axis=1).sum()
         raise ModelError(
-            f"The model gave no number for {broken} of {len(finite)} records. Do not serve it.",
+            f"The model returned NaN or infinity for {broken} of {len(finite)} records.",
             RETRAIN,
         )
     return scores

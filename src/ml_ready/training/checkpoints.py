@@ -39,7 +39,7 @@ class Checkpoints:
         self._identity = identity
 
     def due(self, done: int, most: int) -> Iterator[int]:
-        """Yield after how many rounds of `most` to save, and `most`; `done` are behind.
+        """Yield the round numbers to save at, ending with `most`; `done` rounds are complete.
 
         Parameters
         ----------

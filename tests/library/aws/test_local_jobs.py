@@ -92,7 +92,9 @@ def test_a_folder_that_is_missing_or_not_made_here_is_named(run: Run, tables: Pa
         run("process", tables / "none")
     out = run("process", tables)
     (out / local.MARK).unlink()
-    with pytest.raises(ProjectError, match=r"/out: is there, and not made here: give another"):
+    with pytest.raises(
+        ProjectError, match="/out: already exists, and is not of this command: choose another"
+    ):
         run("process", tables)
 
 

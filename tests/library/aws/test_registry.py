@@ -59,7 +59,9 @@ def test_what_cannot_be_registered_is_named(aws: Aws, results: Results) -> None:
     judged(results[1], good=True)
     model = (results[0] / "model.onnx").read_bytes()
     (results[0] / "model.onnx").write_bytes(model + b" ")
-    with pytest.raises(ProjectError, match=r"it is of another model than .*: poe pipeline"):
+    with pytest.raises(
+        ProjectError, match="was computed for a different model than .*: run `poe pipeline`"
+    ):
         Registry(aws).register(IMAGE, *results)
     (results[0] / "model.onnx").write_bytes(model)
     for name in ("index.html", "metrics.json"):

@@ -241,7 +241,10 @@ def test_a_model_that_is_not_good_enough_is_stopped_and_the_report_says_so(
 @pytest.mark.parametrize(
     ("gain", "remark"),
     [
-        (Interval(0.2, 0.1, 0.3), r"^It gains \+0\.200 .* \[\+0\.100, \+0\.300\] over a linear"),
+        (
+            Interval(0.2, 0.1, 0.3),
+            r"^The model gains \+0\.200 .* \[\+0\.100, \+0\.300\] over a linear",
+        ),
         (Interval(-0.2, -0.3, -0.1), "^A linear model on all features is better: -0.200"),
         (Interval(0.0, -0.1, 0.1), "is as good, within noise: .* It would be the simpler choice"),
     ],

@@ -317,7 +317,7 @@ def test_every_check_is_named_in_one_family_and_can_fail() -> None:
 def test_a_record_without_a_score_is_found(tmp_path: Path) -> None:
     subject = Subject(synthetic.make(tmp_path / "project"), tmp_path / "models")
     subject.__dict__["exported"] = handmade.model(subject.project, "binary", broken_above=0.5)
-    with pytest.raises(ProjectError, match="The model gave no number for"):
+    with pytest.raises(ProjectError, match="The model returned NaN or infinity for"):
         checks.check_any_record_is_scored(subject)
 
 
