@@ -21,7 +21,7 @@ TESTED = {
     "make": "test_make_alone_lists_the_commands",
     "python3 bootstrap.py": "test_readme.py, in a baked project",
     "cookiecutter PATH_OF_THIS_FOLDER": "tests/render/test_answers.py",
-    "cruft create": "tests/render/test_cruft.py",
+    "cruft create PATH_OF_THIS_FOLDER": "tests/render/test_cruft.py",
 }
 
 
