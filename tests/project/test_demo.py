@@ -86,37 +86,52 @@ def test_every_command_of_the_readme_is_tested(user: dict[str, str], tmp_path: P
     assert {*lines, *codes} == TESTED.keys()
 
 
-def test_a_lock_that_fits_stays_as_it_is_and_an_empty_one_is_filled(
-    template: Project, demo: str
-) -> None:
-    *fitting, empty = refresh_lock.locks(template.root)
-    before = {lock: lock.read_text() for lock in (*fitting, empty)}
-    empty.write_text("")
-    said = template.does("make lock", activated=False)
-    for lock in fitting:
-        assert f"{lock.name}: every version is as it was\n" in said
-        assert lock.read_text() == before[lock]
-    assert f"{empty.name}:\n  " in said
-    names = re.compile(r'^name = "(.+)"$', re.MULTILINE)
-    # The newest packages may need others, but what pyproject.toml names is there.
-    assert {"numpy", "polars", "ruff"} <= {*names.findall(empty.read_text())}
-    empty.write_text(before[empty])
-
-
-def test_if_one_cannot_be_locked_every_lock_stays_as_it_is(template: Project, demo: str) -> None:
-    before = {lock: lock.read_text() for lock in refresh_lock.locks(template.root)}
-    *_, last = before
+@pytest.fixture(scope="module")
+def locked(template: Project, demo: str) -> dict[Path, str]:
+    """The locks of the template, after a change that leaves few dependencies to each."""
     settings = template.root / "{{cookiecutter.project_slug}}" / "pyproject.toml"
     text = settings.read_text()
-    # Known to every lock, so that each changes; and to be had by none that is like the last.
-    known, unknown = '"packaging>=20"', last.name.replace("poetry.lock", '"numpy>=99",')
-    settings.write_text(
-        text.replace("dependencies = [\n", f"dependencies = [\n  {known}, {unknown}\n", 1)
-    )
-    said = template.refuses("make lock", activated=False)
+    few = 'dependencies = [\n  "ml-ready=={{ library_version }}",\n  "idna>=3",\n]\n'
+    for pattern, new in (
+        (r"^dependencies = \[\n.*?^\]\n", few),
+        (r"^\[dependency-groups\]\n.*?(?=^\[tool\.poetry\]\n)", ""),
+        (r"^\[tool\.poetry\.group\..*?(?=^\[build-system\]\n)", ""),
+    ):
+        text, changes = re.subn(pattern, new, text, count=1, flags=re.DOTALL | re.MULTILINE)
+        assert changes == 1, pattern
     settings.write_text(text)
+    locks = list(refresh_lock.locks(template.root))
+    for lock in locks:
+        lock.write_text("")
+    said = template.does("make lock", activated=False)
+    for lock in locks:
+        assert f"{lock.name}:\n  " in said
+        assert re.findall(r'^name = "(.+)"$', lock.read_text(), re.MULTILINE) == [
+            "idna",
+            "ml-ready",
+        ]
+    return {lock: lock.read_text() for lock in locks}
+
+
+def test_a_lock_that_fits_stays_as_it_is(template: Project, locked: dict[Path, str]) -> None:
+    said = template.does("make lock", activated=False)
+    for lock, text in locked.items():
+        assert f"{lock.name}: every version is as it was\n" in said
+        assert lock.read_text() == text
+
+
+def test_if_one_cannot_be_locked_every_lock_stays_as_it_is(
+    template: Project, locked: dict[Path, str]
+) -> None:
+    *_, last = locked
+    settings = template.root / "{{cookiecutter.project_slug}}" / "pyproject.toml"
+    # Each lock changes; and there is none that is like the last.
+    unknown = last.name.replace("poetry.lock", '"numpy>=99",')
+    changed = f'dependencies = [\n  "packaging>=20", {unknown}\n'
+    settings.write_text(settings.read_text().replace("dependencies = [\n", changed, 1))
+    said = template.refuses("make lock", activated=False)
     assert (
         "refresh_lock.py: every poetry.lock is as it was: fix what Poetry says above of "
         f"{last.name}\n" in said
     )
-    assert {lock: lock.read_text() for lock in before} == before
+    assert {lock: lock.read_text() for lock in locked} == locked
