@@ -77,8 +77,13 @@ JSON = {"content-type": "application/json"}
 
 
 def test_the_fixtures_serve_the_tests_of_a_project(
-    pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pytestconfig: pytest.Config,
 ) -> None:
+    if pytestconfig.getoption("--in-process"):
+        pytest.skip("starts a process, in a run of pytest within this one")
     pytester.makeini("[pytest]\n")
     (pytester.path / "pyproject.toml").write_text(
         '[tool.ml-ready]\nproject = "planted_project:PROJECT"\n'
