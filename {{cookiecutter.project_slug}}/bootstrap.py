@@ -54,8 +54,8 @@ CAUSES = {
         f"poetry.lock does not match pyproject.toml: run {AGAIN} poetry lock"
     ),
     "Downloaded distributions for (.+) did not match any known checksums": (
-        "{0} from the package index {host} does not match its hash in poetry.lock: ask those who run"
-        " the index"
+        "{0} from the package index {host} does not match its hash in poetry.lock: ask those who"
+        " run the index"
     ),
     "CERTIFICATE_VERIFY_FAILED": (
         "the certificate of the package index {host} is not trusted: set PIP_CERT to the file"
