@@ -77,7 +77,7 @@ def test_bad_answers_are_refused_without_a_traceback(template: Path, tmp_path: P
     )
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith("project_slug: '../x': ")
+    assert done.stderr.startswith("project_slug: '../x' is not valid. ")
     assert len(done.stderr.splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before
 

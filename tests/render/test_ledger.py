@@ -15,7 +15,7 @@ def functions_in(folder: Path, root: Path, prefix: str = "") -> set[str]:
     return {
         f"{prefix}{re.sub('{%[^%]*%}', '', path.relative_to(root).as_posix())}::{name}"
         for path in folder.rglob("*test_*")
-        if path.is_file()
+        if path.is_file() and path.suffix != ".pyc"
         for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
     }
 
