@@ -225,7 +225,9 @@ def test_a_model_that_gives_no_number_is_an_error(
     scores = first(predictor.frame(known))
     middle = float(np.sort(scores)[known.height // 2])
     broken = Predictor(project, handmade.write(project, task, tmp_path, broken_above=middle))
-    with pytest.raises(ModelError, match=rf"returned NaN or infinity for \d+ of {known.height} records"):
+    with pytest.raises(
+        ModelError, match=rf"returned NaN or infinity for \d+ of {known.height} records"
+    ):
         broken.frame(known)
     with pytest.raises(ModelError, match="NaN or infinity"):
         broken.records(known.to_dicts())
