@@ -246,7 +246,8 @@ def test_a_name_that_nobody_expected_makes_a_sound_project_or_one_line(
     name: str, bake: Bake
 ) -> None:
     if not NAMES[name]:
-        with pytest.raises(SystemExit, match=r"\Aproject_name: .+ is not valid. Expected one line of .+\Z"):
+        line = r"\Aproject_name: .+ is not valid\. Expected one line of .+\Z"
+        with pytest.raises(SystemExit, match=line):
             bake(project_name=name)
         return
     project = bake(project_name=name)
