@@ -9,6 +9,7 @@ import asyncio
 import io
 import itertools
 import json
+import logging
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -351,7 +352,12 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
         As `check_project` does.
     """
     argparse.ArgumentParser("ml-ready check", description=_DESCRIPTION).parse_args(arguments)
-    check_project(project)
+    # What the server logs of refused requests is meant here.
+    logging.disable(logging.WARNING)
+    try:
+        check_project(project)
+    finally:
+        logging.disable(logging.NOTSET)
     sys.stdout.write(f"{sum(map(len, CHECKS.values()))} checks passed\n")
 
 
@@ -421,7 +427,7 @@ def _answers(subject: Subject, kind: str) -> list[Any]:
 
 def _code(package: str, entrypoint: str) -> set[str]:
     """Return the files that an entrypoint imports, directly or not."""
-    graph = grimp.build_graph(package)
+    graph = grimp.build_graph(package, cache_dir=None)
     modules = {entrypoint, *graph.find_upstream_modules(entrypoint)}
     if entrypoint.endswith(".train"):  # it imports the model by its name, at first use
         modules |= {f"{package}.training.model"}
