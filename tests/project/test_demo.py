@@ -103,9 +103,9 @@ def locked(template: Project, demo: str) -> dict[Path, str]:
     locks = list(refresh_lock.locks(template.root))
     for lock in locks:
         lock.write_text("")
-    said = template.does("make lock", activated=False)
+    printed = template.does("make lock", activated=False)
     for lock in locks:
-        assert f"{lock.name}:\n  " in said
+        assert f"{lock.name}:\n  " in printed
         assert re.findall(r'^name = "(.+)"$', lock.read_text(), re.MULTILINE) == [
             "idna",
             "ml-ready",
@@ -114,9 +114,9 @@ def locked(template: Project, demo: str) -> dict[Path, str]:
 
 
 def test_a_lock_that_fits_stays_as_it_is(template: Project, locked: dict[Path, str]) -> None:
-    said = template.does("make lock", activated=False)
+    printed = template.does("make lock", activated=False)
     for lock, text in locked.items():
-        assert f"{lock.name}: every version is as it was\n" in said
+        assert f"{lock.name}: every version is as it was\n" in printed
         assert lock.read_text() == text
 
 
@@ -129,9 +129,9 @@ def test_if_one_cannot_be_locked_every_lock_stays_as_it_is(
     unknown = last.name.replace("poetry.lock", '"numpy>=99",')
     changed = f'dependencies = [\n  "packaging>=20", {unknown}\n'
     settings.write_text(settings.read_text().replace("dependencies = [\n", changed, 1))
-    said = template.refuses("make lock", activated=False)
+    printed = template.refuses("make lock", activated=False)
     assert (
         "refresh_lock.py: every poetry.lock is as it was: fix what Poetry says above of "
-        f"{last.name}\n" in said
+        f"{last.name}\n" in printed
     )
     assert {lock: lock.read_text() for lock in locked} == locked

@@ -42,10 +42,10 @@ def said(installed: Project, record: Path, turn: filelock.BaseFileLock) -> dict[
     del environment["PYTEST_XDIST_AUTO_NUM_WORKERS"]
     shell = readme.Shell(installed.root, environment, record)
     text = (installed.root / "README.md").read_text()
-    found = list(readme.run(text, shell, SERVERS, FILLED_IN, ELSEWHERE | IN_CI, turn))
-    times = [f"{each.seconds:6.1f} s  {each.step.text.strip()[:70]!r}\n" for each in found]
+    ran = list(readme.run(text, shell, SERVERS, FILLED_IN, ELSEWHERE | IN_CI, turn))
+    times = [f"{each.seconds:6.1f} s  {each.step.text.strip()[:70]!r}\n" for each in ran]
     (record / "times").write_text("".join(times))
-    return {each.step.text.strip(): each.output for each in found}
+    return {each.step.text.strip(): each.output for each in ran}
 
 
 def answer(said: dict[str, str], beginning: str) -> str:

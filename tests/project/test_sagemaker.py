@@ -67,6 +67,19 @@ FILLED_IN = {
         f"poe endpoint transform {TRANSFORM}/records.jsonl {TRANSFORM}/predictions"
     ),
 }
+SCORE = """
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from ml_ready.jobs.job import unpacked
+from ml_ready.serving.predictor import Predictor
+from {package}.project import PROJECT
+
+models, window = map(Path, sys.argv[1:])
+assert np.isfinite(Predictor(PROJECT, unpacked(models)).score(pl.read_parquet(window))).all()
+"""
 SIGN_IN = "aws ecr get-login-password | docker login"
 
 
@@ -251,7 +264,9 @@ def test_each_local_job_runs_by_itself(extended: Project, tmp_path: Path) -> Non
         assert job.equals(stage)
     source = tmp_path / "processed" / "windows"
     extended.does(f"poe sagemaker-local train --source {source} --out {tmp_path}/out")
-    assert len([*(tmp_path / "out").glob("trained/**/model.tar.gz")]) == 1
+    (archive,) = (tmp_path / "out").glob("trained/**/model.tar.gz")
+    (tmp_path / "score.py").write_text(SCORE.format(package=extended.package.name))
+    extended.does(f"python {tmp_path}/score.py {archive.parent} {source}/test")
 
 
 def test_a_local_job_that_fails_says_what_its_container_said(

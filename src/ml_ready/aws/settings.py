@@ -124,7 +124,7 @@ class Settings(Section):
     @classmethod
     def _given(cls, value: object) -> object:
         if not value:
-            raise ValueError("missing: set the variable SAGEMAKER_BUCKET, or it in conf/deploy/")
+            raise ValueError("missing: set SAGEMAKER_BUCKET, or edit conf/deploy/aws.yaml")
         return value
 
 

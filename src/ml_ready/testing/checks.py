@@ -150,10 +150,16 @@ def check_windows_have_several_outcomes(subject: Subject) -> None:
 
 def check_fit_is_reproducible(subject: Subject) -> None:
     """Two fits on the same rows, with the same seed, predict the same."""
-    first, again = _predicted(subject, subject.model), _predicted(subject, subject.fit())
+    second = subject.fit()
+    first, again = _predicted(subject, subject.model), _predicted(subject, second)
     _require(
         np.array_equal(first, again),
         f"a second fit predicts otherwise, by up to {np.abs(first - again).max():.2g}.",
+        f"{_MODEL}: give `seed` to all that is random",
+    )
+    _require(
+        export(subject.project, second) == subject.exported,
+        "the export of a second fit differs from that of the first.",
         f"{_MODEL}: give `seed` to all that is random",
     )
 
@@ -173,6 +179,11 @@ def check_fit_goes_on_after_an_interruption(subject: Subject) -> None:
         f"after an interruption it predicts otherwise, by up to {np.abs(whole - again).max():.2g}.",
         f"{_MODEL}: go on from checkpoints.load()",
     )
+    _require(
+        export(subject.project, resumed) == subject.exported,
+        "after an interruption its export differs.",
+        f"{_MODEL}: go on from checkpoints.load()",
+    )
 
 
 def check_predictions_are_one_per_row(subject: Subject) -> None:
@@ -180,10 +191,11 @@ def check_predictions_are_one_per_row(subject: Subject) -> None:
     test = subject.windows["test"]
     scores = _predicted(subject, subject.model)
     _require(
-        scores.shape[:1] == (test.height,) and bool(np.isfinite(scores).all()),
-        f"predict() gives {scores.shape} scores of {test.height} rows, or some that are no number.",
+        scores.shape[:1] == (test.height,),
+        f"predict() returns scores of shape {scores.shape} for {test.height} rows.",
         _MODEL,
     )
+    _require(bool(np.isfinite(scores).all()), "predict() returns NaN or infinity.", _MODEL)
 
 
 def check_export_has_parity(subject: Subject) -> None:
@@ -252,11 +264,14 @@ def check_a_field_may_be_missing(subject: Subject) -> None:
 def check_stages_list_their_code(subject: Subject) -> None:
     """`dvc.yaml` lists the files of the project that each stage imports."""
     path = subject.project.root / "dvc.yaml"
-    _require(path.is_file(), "dvc.yaml: there is none.", "Take it from a fresh project")
+    _require(path.is_file(), "dvc.yaml: there is none.", "Take it from a fresh bake")
     stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
-    package = next((subject.project.root / "src").iterdir()).name
+    folder = next(subject.project.root.glob("src/*/entrypoints"), None)
+    if folder is None:
+        raise ProjectError("src: no package has the folder entrypoints.", "Take it from a bake.")
+    package = folder.parent.name
     for stage, entrypoint in _ENTRYPOINTS.items():
-        listed = {name for name in stages[stage]["deps"] if name.endswith(".py")}
+        listed = {name for name in map(str, _deps(stages, stage)) if name.endswith(".py")}
         used = _code(package, f"{package}.entrypoints.{entrypoint}")
         if stage == "ingest":  # it makes no features
             used = {name for name in used if "/preprocessing/" not in name}
@@ -423,6 +438,11 @@ def _answers(subject: Subject, kind: str) -> list[Any]:
     if kind == "application/jsonlines":
         return [json.loads(line) for line in response.text.splitlines()]
     return pl.read_csv(io.BytesIO(response.content)).to_dicts()
+
+
+def _deps(stages: Mapping[str, Any], stage: str) -> list[Any]:
+    _require(stage in stages, f"dvc.yaml: there is no stage {stage}.", "Take it from a fresh bake")
+    return list(stages[stage].get("deps", []))
 
 
 def _code(package: str, entrypoint: str) -> set[str]:

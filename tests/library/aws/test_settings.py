@@ -12,7 +12,7 @@ from ml_ready.errors import ConfigError, ProjectError
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        (["bucket=''"], "missing: set the variable SAGEMAKER_BUCKET"),
+        (["bucket=''"], "missing: set SAGEMAKER_BUCKET, or edit conf/deploy/aws.yaml"),
         (["roles.job=late"], "roles.job=late"),
         (["shift.kind=slow"], "shift.kind=slow"),
         (["counts=1"], "counts=1: no such key"),

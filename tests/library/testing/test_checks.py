@@ -199,12 +199,12 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "a prediction for all rows": (
         model(predict=lambda model, frame: true("predict")(model, frame)[:1]),
         "check_predictions_are_one_per_row",
-        "predict() gives",
+        "predict() returns scores of shape",
     ),
     "no number": (
         model(predict=lambda model, frame: true("predict")(model, frame) * np.nan),
         "check_predictions_are_one_per_row",
-        "some that are no number",
+        "predict() returns NaN",
     ),
     "the export of another model": (
         model(export=export_of_another),
@@ -274,6 +274,22 @@ def test_a_server_that_needs_an_optional_field_is_found(
 
 
 @pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("check_fit_is_reproducible", "the export of a second fit differs"),
+        ("check_fit_goes_on_after_an_interruption", "after an interruption its export differs"),
+    ],
+)
+def test_a_fit_that_is_exported_otherwise_is_found(
+    name: str, reason: str, sound: Subject, tmp_path: Path
+) -> None:
+    other = Subject(sound.project, tmp_path / "models")
+    other.__dict__.update(sound.__dict__, exported=b"another model")
+    with pytest.raises(ProjectError, match=reason):
+        getattr(checks, name)(other)
+
+
+@pytest.mark.parametrize(
     ("before", "after", "reason"),
     [
         ("      - src/NAME/training/model.py\n", "", "the stage train lacks src/NAME/training"),
@@ -298,6 +314,31 @@ def test_a_stage_that_lists_other_code_is_found(
             checks.check_stages_list_their_code(sound)
     finally:
         path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("stages", "reason"),
+    [
+        ("stages: {}\n", "there is no stage ingest"),
+        ("stages: {ingest: {cmd: x}}\n", "the stage ingest lacks src/.*/entrypoints/process.py"),
+    ],
+)
+def test_a_stage_that_is_not_there_is_told(stages: str, reason: str, sound: Subject) -> None:
+    path = sound.project.root / "dvc.yaml"
+    text = path.read_text()
+    path.write_text(stages)
+    try:
+        with pytest.raises(ProjectError, match=reason):
+            checks.check_stages_list_their_code(sound)
+    finally:
+        path.write_text(text)
+
+
+def test_a_folder_without_entrypoints_is_told(tmp_path: Path) -> None:
+    project = synthetic.make(tmp_path / "project")
+    (project.root / "dvc.yaml").write_text("stages: {}\n")
+    with pytest.raises(ProjectError, match="src: no package has the folder entrypoints"):
+        checks.check_stages_list_their_code(Subject(project, tmp_path / "models"))
 
 
 def test_a_project_without_stages_is_told(tmp_path: Path) -> None:

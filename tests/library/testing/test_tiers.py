@@ -55,9 +55,9 @@ def test_aws_credentials_do_not_reach_a_test(
 
 @pytest.mark.parametrize("folder", [".", "units", "unit/../other"])
 def test_a_test_outside_of_the_tiers_is_refused(folder: str, project: pytest.Pytester) -> None:
-    said = run(project, folder, PASSES)
-    assert "test_planted.py is in none of the tiers: move it to one of tests/unit" in said
-    assert "INTERNALERROR" not in said
+    printed = run(project, folder, PASSES)
+    assert "test_planted.py is in none of the tiers: move it to one of tests/unit" in printed
+    assert "INTERNALERROR" not in printed
 
 
 @pytest.mark.parametrize("option", ["no:randomly", None])
@@ -75,5 +75,5 @@ def test_skips_are_counted_by_their_reason(project: pytest.Pytester) -> None:
     code = (
         "import pytest\n\n\n@pytest.mark.parametrize('n', [1, 2])\ndef test_it(n: int) -> None:\n"
     )
-    said = run(project, "e2e", f"{code}    pytest.skip('no engine')\n")
-    assert "2 skipped: no engine" in said
+    printed = run(project, "e2e", f"{code}    pytest.skip('no engine')\n")
+    assert "2 skipped: no engine" in printed
