@@ -22,7 +22,7 @@ import pytest
 from ..aws import images as recipe
 from ..errors import ProjectError
 from ..project import Project
-from ..serving.predictor import Predictor
+from .subject import Subject
 
 _RUN = "PYTEST_RUN"
 _SECONDS = 60  # until a server listens
@@ -120,10 +120,9 @@ def images(project: Project) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-def known(project: Project, records: pl.DataFrame) -> pl.DataFrame:
+def known(subject: Subject) -> pl.DataFrame:
     """Real records, as known when a prediction is asked for."""
-    names = [column.name for column in project.inputs]
-    return records.select(names).sample(min(2000, records.height), seed=0)
+    return subject.known
 
 
 @pytest.fixture(scope="session")
@@ -133,9 +132,9 @@ def bodies(known: pl.DataFrame) -> list[bytes]:
 
 
 @pytest.fixture(scope="session")
-def expected(project: Project, model_folder: Path, known: pl.DataFrame) -> list[Any]:
+def expected(subject: Subject, known: pl.DataFrame) -> list[Any]:
     """The prediction for each of `known`, but for the last bits, which depend on the batch."""
-    predictor = Predictor(project, model_folder)
+    predictor = subject.predictor
     predictions = predictor.outputs.predictions(predictor.frame(known).tolist())
     return [pytest.approx(each, rel=1e-6, abs=1e-6) for each in predictions]
 

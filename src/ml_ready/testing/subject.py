@@ -51,9 +51,9 @@ class Subject:
 
     @cached_property
     def known(self) -> pl.DataFrame:
-        """Up to 1,000 of the records, with what is known when a prediction is asked for."""
+        """Up to 2,000 of the records, with what is known when a prediction is asked for."""
         names = [column.name for column in self.project.inputs]
-        return self.records.select(names).sample(min(1000, self.records.height), seed=0)
+        return self.records.select(names).sample(min(2000, self.records.height), seed=0)
 
     @cached_property
     def windows(self) -> dict[str, pl.DataFrame]:
