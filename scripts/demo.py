@@ -101,8 +101,8 @@ def ask(project: Path, python: Path) -> None:
 
 
 def wait(address: str, server: subprocess.Popen[bytes]) -> None:
-    """Wait until the server answers, or stop when it ended or takes more than 30 seconds."""
-    end = time.monotonic() + 30
+    """Wait until the server answers, or stop when it ended or takes more than two minutes."""
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         if server.poll() is not None:
             sys.exit("The server ended before it answered; its message stands above.")
@@ -111,7 +111,7 @@ def wait(address: str, server: subprocess.Popen[bytes]) -> None:
             return
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.1)
-    sys.exit("The server did not answer within 30 seconds.")
+    sys.exit("The server did not answer within two minutes.")
 
 
 if __name__ == "__main__":

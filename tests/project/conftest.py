@@ -1,4 +1,4 @@
-"""A project baked with answers of its own, installed once as its user would, and copies of it."""
+"""Two projects with answers of their own, each installed once as its user would, and copies."""
 
 import contextlib
 import os
@@ -30,6 +30,8 @@ ANSWERS: dict[str, Any] = {
     "python_version": "3.12",
     "aws_region": "us-west-2",
 }
+# The other task and the other framework.
+OTHERS = ANSWERS | {"task": "regression", "framework": "xgboost"}
 # What leads a command away from the folder that it runs in, tells it that this is a test, or has
 # Python compile the libraries again at each start, as PYTHONDONTWRITEBYTECODE does.
 OUTSIDE = re.compile(
@@ -151,21 +153,49 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> filelock.BaseFileLock:
     return filelock.FileLock(shared(tmp_path_factory) / "images")
 
 
+def install(
+    folder: Path, answers: Mapping[str, Any], user: Mapping[str, str], groups: str = ""
+) -> Project:
+    """Bake a project and run its `bootstrap.py`, unless another process of this run has done it."""
+    folder.mkdir(exist_ok=True)
+    done = folder / "done"
+    with filelock.FileLock(folder / "lock"):
+        if not done.exists():
+            project = Project(bake_into(folder / "bake", **answers), user)
+            project.does("python3 bootstrap.py", activated=False)
+            if groups:
+                # At once, so that nothing is installed later where another process runs tests.
+                project.does(f"python3 bootstrap.py poetry install --with {groups}")
+            project.does("git tag baked")
+            done.write_text(str(project.root))
+    # mypy forgets what it knows of packages that are in another place.
+    own = {"MYPY_CACHE_DIR": f"{user['MYPY_CACHE_DIR']}-{folder.name}"}
+    return Project(Path(done.read_text()), {**user, **own})
+
+
+def train(installed: Project, folder: Path) -> Project:
+    """Run the pipeline in a copy, and commit what it leaves."""
+    project = installed.copy(folder / installed.root.name)
+    project.does("dvc repro")
+    project.does("git add . && git commit --quiet --message 'feat: train' && git tag trained")
+    return project
+
+
 @pytest.fixture(scope="session")
 def installed(user: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project as `bootstrap.py` leaves it; only the test of the README works in it."""
-    project = Project(bake_into(tmp_path_factory.mktemp("installed"), **ANSWERS), user)
-    project.does("python3 bootstrap.py", activated=False)
-    project.does("git tag baked")
-    return project
+    """The project, with what Spark and SageMaker need; nobody works in its folder."""
+    return install(shared(tmp_path_factory) / "installed", ANSWERS, user, "sagemaker,spark")
+
+
+@pytest.fixture(scope="session")
+def other(user: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project of the other task, with what puts load on it; nobody works in its folder."""
+    return install(shared(tmp_path_factory) / "other", OTHERS, user, "load")
 
 
 @pytest.fixture(scope="session")
 def _trained(installed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = installed.copy(tmp_path_factory.mktemp("trained") / "harbour-crane-s-wear")
-    project.does("dvc repro")
-    project.does("git add . && git commit --quiet --message 'feat: train' && git tag trained")
-    return project
+    return train(installed, tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture

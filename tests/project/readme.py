@@ -109,7 +109,7 @@ class Shell:
             return True
         return bool(self._ask(f"type -t -- '{first}' || echo", 10)) if "'" not in first else False
 
-    def start(self, command: str, address: str, seconds: float = 60) -> "Running":
+    def start(self, command: str, address: str, seconds: float = 300) -> "Running":
         """Run a command that does not end, and wait until it answers at an address."""
         if answers(address):
             raise ReadmeError(f"{command.strip()}: something else answers at {address}: stop it")

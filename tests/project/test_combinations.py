@@ -30,21 +30,10 @@ def bakes(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def environments(
-    installed: Project, user: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Environments:
-    """A function from a bake to a project with the same lock that is installed: once for each."""
-    known = {(installed.root / "poetry.lock").read_bytes(): installed}
-
-    def call(bake: Path) -> Project:
-        lock = (bake / "poetry.lock").read_bytes()
-        if lock not in known:
-            folder = tmp_path_factory.mktemp("installed") / bake.name
-            known[lock] = Project(shutil.copytree(bake, folder), user)
-            known[lock].does("python3 bootstrap.py", activated=False)
-        return known[lock]
-
-    return call
+def environments(installed: Project, other: Project) -> Environments:
+    """A function from a bake to the project that is installed with the same lock."""
+    known = {(each.root / "poetry.lock").read_bytes(): each for each in (installed, other)}
+    return lambda bake: known[(bake / "poetry.lock").read_bytes()]
 
 
 def collect(bakes: list[Path], environments: Environments) -> list[Collected]:

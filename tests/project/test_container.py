@@ -28,7 +28,7 @@ import polars as pl
 import pytest
 
 from tests.project import engine, readme
-from tests.project.conftest import Project, described
+from tests.project.conftest import Project, described, train
 
 LIMIT = 350e6  # bytes that the serving image may add to its base
 # How the settings of pip that a build is given begin, and a line among its certificates.
@@ -53,26 +53,30 @@ def bootstrapped(project: Project, name: str) -> str:
 
 @pytest.fixture(scope="module")
 def built(
-    _trained: Project, images: filelock.BaseFileLock, tmp_path_factory: pytest.TempPathFactory
+    other: Project, images: filelock.BaseFileLock, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
-    """A committed project with a model and both images, which are removed at the end."""
+    """A committed project with a model and both images, which are removed at the end.
+
+    It is the other one: the images of the first are those of test_sagemaker.py.
+    """
     try:
         engine.require()
     except engine.NoEngineError as reason:
         pytest.skip(str(reason))
-    own = Path(bootstrapped(_trained, "REQUESTS_CA_BUNDLE") or certifi.where()).read_text()
+    trained = train(other, tmp_path_factory.mktemp("other"))
+    own = Path(bootstrapped(trained, "REQUESTS_CA_BUNDLE") or certifi.where()).read_text()
     bundle = tmp_path_factory.mktemp("certificates") / "bundle.pem"
     bundle.write_text(f"{own}\n{CERTIFICATE}\n")
     # What is built again takes the name from what was built before, but not the label.
     label = f"{engine.RUN}={uuid.uuid4().hex}"
-    options = f"{_trained.environment.get('IMAGE_OPTIONS', '')} --label {label}"
-    project = replace(_trained, environment={**_trained.environment, "IMAGE_OPTIONS": options})
+    options = f"{trained.environment.get('IMAGE_OPTIONS', '')} --label {label}"
+    project = replace(trained, environment={**trained.environment, "IMAGE_OPTIONS": options})
     with images:
         try:
             # Where nobody else may read the files of a project, the server is nobody all the same.
-            _trained.does("chmod -R go-rwx src")
+            trained.does("chmod -R go-rwx src")
             for name in OF_NOBODY_ELSE:
-                next(_trained.root.glob("src/*/schema.py")).with_name(name).write_text("secret\n")
+                next(trained.root.glob("src/*/schema.py")).with_name(name).write_text("secret\n")
             project.does("poe image", REQUESTS_CA_BUNDLE=str(bundle))
             yield project
         finally:

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from tests.project import engine, readme
-from tests.project.conftest import ANSWERS, Project
+from tests.project.conftest import ANSWERS, Project, install
 
 CHOICES = f"{ANSWERS['task']}-{ANSWERS['framework']}"
 SERVERS = {"poe serve": "http://127.0.0.1:8080/ping", "poe ui": "http://127.0.0.1:5000/health"}
@@ -26,19 +26,31 @@ IN_CI = dict.fromkeys(
 )
 
 
-@pytest.fixture(scope="session")
+def label(project: Project) -> str:
+    """What the images bear that the commands of the README build."""
+    return f"{engine.RUN}={project.root}"
+
+
+@pytest.fixture(scope="module")
+def installed(user: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project as `bootstrap.py` leaves it: its README installs more."""
+    return install(tmp_path_factory.mktemp("readme"), ANSWERS, user)
+
+
+@pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with each command, what it printed, and how long all took."""
     return tmp_path_factory.mktemp("readme")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def said(installed: Project, record: Path, turn: filelock.BaseFileLock) -> dict[str, str]:
     """What each command of the README printed in the project that was installed."""
     browser = record / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" >>{record}/addresses\n')
     browser.chmod(0o755)
-    environment = {**installed.environment, "BROWSER": f"{browser} %s"}
+    options = f"{installed.environment.get('IMAGE_OPTIONS', '')} --label {label(installed)}"
+    environment = {**installed.environment, "BROWSER": f"{browser} %s", "IMAGE_OPTIONS": options}
     del environment["PYTEST_XDIST_AUTO_NUM_WORKERS"]
     shell = readme.Shell(installed.root, environment, record)
     text = (installed.root / "README.md").read_text()
@@ -54,7 +66,7 @@ def answer(said: dict[str, str], beginning: str) -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prose(installed: Project) -> str:
     """The text of the README, in one line."""
     return " ".join((installed.root / "README.md").read_text().split())
@@ -72,6 +84,13 @@ def test_jobs_pipeline_and_spark_run_as_on_sagemaker(said: dict[str, str]) -> No
     if not engine.answers():
         pytest.skip(engine.NONE)
     assert "skipped" not in said["poe test-sagemaker"]
+
+
+def test_the_images_of_the_tests_go_with_them(said: dict[str, str], installed: Project) -> None:
+    if not engine.answers():
+        pytest.skip(engine.NONE)
+    assert "no container engine answers" not in said["poe test"]
+    assert engine.labelled(label(installed)) == set()
 
 
 def test_bootstrap_has_nothing_to_do_a_second_time(said: dict[str, str]) -> None:

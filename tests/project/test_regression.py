@@ -1,56 +1,49 @@
-"""Regression with XGBoost: installed, and its README followed.
+"""Regression with XGBoost: its README followed.
 
-With the project of test_readme.py, each task and each framework is run once.
+With the project of test_readme.py, each task and each framework is run once. Its containers run in
+test_container.py.
 """
 
 import json
 import re
-import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import filelock
 import polars as pl
 import pytest
 
-from tests.conftest import bake_into
-from tests.project import engine, readme
-from tests.project.conftest import ANSWERS, Project, described
+from tests.project import readme
+from tests.project.conftest import OTHERS, Project, described
 from tests.project.swap_surface import assert_only_the_surface_was_touched, swap
 from tests.project.test_readme import ELSEWHERE, assert_promises_kept
 
-OTHERS = ANSWERS | {"task": "regression", "framework": "xgboost"}
 CHOICES = f"{OTHERS['task']}-{OTHERS['framework']}"
 SAME = "test_readme.py: it is the same for all"
 WHOLE = "poe test, below it, runs every tier"
+INSTALL = "python3 bootstrap.py\nsource .venv/bin/activate\npoe pipeline"
 NOT_HERE = ELSEWHERE | {
+    INSTALL: "the fixture `other` has installed it, and the table below names poe pipeline",
     "poe test-unit": WHOLE,
     "poe test-module": WHOLE,
     "poe test-integration": WHOLE,
     "poe test-e2e": WHOLE,
-    "poe test-sagemaker": "the last tests here run what differs; all of it: test_readme.py",
+    "poe test-sagemaker": SAME,
     "poe ui": SAME,
     "python3 bootstrap.py poetry install --with track": SAME,
     "poe full-data": SAME,
     "python3 bootstrap.py poetry add NAME": SAME,
+    "python3 bootstrap.py poetry lock": "test_bootstrap.py locks a small project",
 }
 
 
 @pytest.fixture(scope="module")
-def project(user: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """The project as `bootstrap.py` leaves it."""
-    project = Project(bake_into(tmp_path_factory.mktemp("other"), **OTHERS), user)
-    project.does("python3 bootstrap.py", activated=False)
-    project.does("git tag baked")
-    yield project
-    shutil.rmtree(project.root / ".venv")
-
-
-def label(project: Project) -> str:
-    """What the images bear that the commands of its README build."""
-    return f"{engine.RUN}={project.root}"
+def project(other: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project as its team clones it, on a machine without a container engine."""
+    project = other.copy(tmp_path_factory.mktemp("other") / other.root.name)
+    return replace(project, environment={**project.environment, "DOCKER_HOST": "unix:///nowhere"})
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +52,12 @@ def said(
 ) -> dict[str, str]:
     """What each command of the README printed."""
     record = tmp_path_factory.mktemp("record")
-    options = f"{project.environment.get('IMAGE_OPTIONS', '')} --label {label(project)}"
-    given = {"BROWSER": "true %s", "IMAGE_OPTIONS": options}
-    shell = readme.Shell(project.root, {**project.environment, **given}, record)
+    shell = readme.Shell(project.root, {**project.environment, "BROWSER": "true %s"}, record)
+    shell.run("source .venv/bin/activate")
     text = (project.root / "README.md").read_text()
     servers = {"poe serve": "http://127.0.0.1:8080/ping"}
-    found = readme.run(text, shell, servers, {}, NOT_HERE, turn)
-    return {each.step.text.strip(): each.output for each in found}
+    ran = readme.run(text, shell, servers, {}, NOT_HERE, turn)
+    return {each.step.text.strip(): each.output for each in ran}
 
 
 @pytest.mark.parametrize("choices", [CHOICES])
@@ -75,14 +67,8 @@ def test_every_command_works_verbatim(choices: str, said: dict[str, str]) -> Non
 
 
 def test_what_is_skipped_is_told(said: dict[str, str]) -> None:
-    assert re.search(r"\d skipped: no SageMaker SDK: python3 bootstrap\.py", said["poe test"])
-
-
-def test_the_images_of_the_tests_go_with_them(project: Project, said: dict[str, str]) -> None:
-    if not engine.answers():
-        pytest.skip(engine.NONE)
-    assert "no container engine answers" not in said["poe test"]
-    assert engine.labelled(label(project)) == set()
+    for reason in ("no SageMaker SDK: python3 bootstrap.py", "no container engine answers"):
+        assert re.search(rf"^\d+ skipped: {re.escape(reason)}", said["poe test"], re.MULTILINE)
 
 
 def test_requests_and_files_are_answered_as_the_task_wants(
@@ -147,24 +133,3 @@ def test_another_problem_takes_the_place_of_the_example(project: Project, tmp_pa
     swapped.does("poe predict data/raw/records.parquet scored.csv")
     scored = pl.read_csv(swapped.root / "scored.csv")
     assert scored.select(pl.corr("mean", "progression")).item() ** 2 > 0.25
-
-
-@pytest.mark.usefixtures("said")
-def test_the_pipeline_of_sagemaker_makes_the_model_that_is_made_here(project: Project) -> None:
-    project.does("python3 bootstrap.py poetry install --with sagemaker")
-    told = project.does("pytest tests/e2e/test_sagemaker_local.py -k whole_pipeline")
-    if not engine.answers():
-        pytest.skip(engine.NONE)
-    assert re.search(r"\b1 passed", told)
-
-
-def test_spark_makes_the_windows_of_the_other_task(project: Project) -> None:
-    project.does("python3 bootstrap.py poetry install --with spark")
-    told = project.does("pytest tests/integration/test_spark.py -k every_column")
-    assert re.search(r"\b1 passed", told)
-    # As docs/sagemaker.md says.
-    project.does("process-spark")
-    assert not (project.root / "data/raw/records.parquet").exists()
-    project.does("poe pipeline")
-    assert (project.root / "data/raw/records.parquet").exists()
-    assert "up to date" in project.does("dvc status")

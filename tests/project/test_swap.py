@@ -24,7 +24,7 @@ def test_only_the_swap_surface_was_touched(swapped: Project) -> None:
 
 def test_the_whole_project_is_green_again(swapped: Project) -> None:
     swapped.does("poe pipeline")
-    # Spark is installed here; containers of another problem: test_regression.py.
+    # With Spark, without containers, which hold no code of the example.
     said = swapped.does("poe lint && poe types && poe test", DOCKER_HOST="unix:///nowhere")
     told = r"^\d+ skipped: no container engine answers: .*; then run poe test-e2e$"
     assert len(re.findall(told, said, re.MULTILINE)) == 1, said
@@ -38,3 +38,14 @@ def test_the_other_problem_is_served(swapped: Project) -> None:
     records = pl.read_parquet(swapped.root / "data" / "raw" / "records.parquet")
     malignant = records["diagnosis"] == "malignant"
     assert (scored["label"].cast(bool) == malignant).mean() > 0.9  # type: ignore[operator]
+
+
+def test_spark_takes_the_place_of_the_first_stages_until_the_pipeline_runs_again(
+    swapped: Project,
+) -> None:
+    # As docs/sagemaker.md says.
+    swapped.does("process-spark")
+    assert not (swapped.root / "data/raw/records.parquet").exists()
+    swapped.does("poe pipeline")
+    assert (swapped.root / "data/raw/records.parquet").exists()
+    assert "up to date" in swapped.does("dvc status")

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -23,7 +22,7 @@ import pytest
 import synthetic
 from ml_ready.artifact import WINDOWS
 from ml_ready.errors import ConfigError, ContractError
-from ml_ready.jobs import cluster, ingest, preprocess, process, spark
+from ml_ready.jobs import cluster, process, spark
 from ml_ready.jobs.configure import configuration
 from ml_ready.jobs.folders import Paths
 from ml_ready.project import Project
@@ -303,27 +302,7 @@ def host(base: Path, name: str, port: int, *arguments: str) -> subprocess.Popen[
     )
 
 
-def test_the_hosts_of_a_job_work_together(tmp_path: Path) -> None:
-    project = synthetic.make(tmp_path / "alone")
-    config = configuration(project, Paths(project.root))
-    records = ingest.records(project, project.root / config.source, config.data).valid
-    expected = preprocess.windows(project, records, config.data.split)
-    port = free_ports()
-    jobs = [host(tmp_path / name, name, port) for name in HOSTS]
-    seen = ""
-    while jobs[1].poll() is None:
-        seen += subprocess.check_output(["ps", "-axww", "-o", "command"], text=True)
-        time.sleep(1)
-    logs = [job.communicate(timeout=60)[1] for job in jobs]
-    assert [job.returncode for job in jobs] == [0, 0], logs
-    for name in HOSTS:
-        assert re.search(rf"CoarseGrainedExecutorBackend .*--hostname {name}", seen)
-    folder = tmp_path / HOSTS[0] / "processing" / "data" / "processed"
-    for name, window in expected.items():
-        rows = read(folder / name)
-        assert rows.sort(pl.all()).equals(window.select(rows.columns).sort(pl.all()))
-
-
+# Hosts that work together: tests/project/test_container.py.
 def test_all_hosts_fail_with_the_driver(tmp_path: Path) -> None:
     port, arguments = free_ports(), ["data.table=nothing.parquet"]
     jobs = [host(tmp_path / name, name, port, *arguments) for name in HOSTS]
