@@ -271,14 +271,14 @@ def unknown(answers: Mapping[str, Any]) -> list[str]:
         One line for each on the command line: a configuration file serves other templates too.
     """
     command = click.get_current_context(silent=True)
-    given = (command and command.params.get("extra_context")) or {}
+    options = (command and command.params.get("extra_context")) or {}
     # `__year` is not answered yet.
-    known = {*answers, "__year"}
+    expected = {*answers, "__year"}
     questions = ", ".join(RULES)
     return [
         f"{name}: there is no such question. The questions are: {questions}."
-        for name in given
-        if name not in known
+        for name in options
+        if name not in expected
     ]
 
 
@@ -308,14 +308,15 @@ def make_room(answers: Mapping[str, Any]) -> str:
 
 
 def wait_for_other_bakes(folder: Path) -> None:
-    """Wait until no other process bakes into a folder; this one does until it ends.
+    """Wait until no other process bakes into a folder, which is made if it is missing.
 
-    The folder itself is locked, so that no file is left when a bake is killed. Windows cannot lock
-    a folder.
+    This process holds the lock until it ends. The folder itself is locked, so that no file is left
+    when a bake is killed. Windows cannot lock a folder.
     """
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
+        folder.mkdir(parents=True, exist_ok=True)
         fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)
 
 
@@ -349,8 +350,8 @@ def explain(
     cause = error.__cause__ or error
     if isinstance(cause, OSError):
         path, reason = cause.filename2 or cause.filename or folder, cause.strerror or str(cause)
-        found = f"{path}: {reason}" if path else reason
-        sys.stderr.write(f"Error: {found}. Fix that and bake again\n")
+        problem = f"{path}: {reason}" if path else reason
+        sys.stderr.write(f"Error: {problem}. Fix that and bake again\n")
     elif isinstance(error, OutputDirExistsException):
         sys.stderr.write(f"{error}\n")
     else:
@@ -371,10 +372,10 @@ class CheckedContext(Context):
         super().__init__(environment, parent, *args, **kwargs)
         answers = parent.get("cookiecutter", {})
         if answers.keys() >= RULES.keys() and (
-            found := [*dropped(), *unknown(answers), *problems(answers)]
+            faults := [*dropped(), *unknown(answers), *problems(answers)]
         ):
             # cookiecutter and cruft both show a traceback for most errors, but none for this one.
-            sys.exit("\n".join(found))
+            sys.exit("\n".join(faults))
 
 
 class Answers(Extension):

@@ -53,7 +53,7 @@ def make_first_commit() -> str:
         Why there is no commit, or nothing.
     """
     isolated = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
-    isolated |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    isolated |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
     settings = {
         "user.name": answers["author_name"],
         "user.email": answers["author_email"],
@@ -73,8 +73,8 @@ def make_first_commit() -> str:
     ):
         done = subprocess.run([*git, *arguments], env=isolated, capture_output=True, text=True)
         if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            return f"`git {arguments[0]}` said: {said[-1]}"
+            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            return f"`git {arguments[0]}` said: {lines[-1]}"
     return ""
 
 
@@ -164,7 +164,12 @@ def fit_into(top: Path) -> str:
             for pattern, new in edits.items():
                 text = re.sub(pattern, new, text, flags=re.MULTILINE)
             file.write_text(text, "utf-8", newline="\n")
+    return commands_for(top, folder, job)
 
+
+def commands_for(top: Path, folder: str, job: str) -> str:
+    """Give the command that puts in place what is read only at the top of a repository."""
+    up = "../" * (folder.count("/") + 1)
     # In the order in which each host looks for them.
     places = [".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS", ".gitlab/CODEOWNERS"]
     if answers["ci"] == "gitlab-ci":
@@ -173,7 +178,7 @@ def fit_into(top: Path) -> str:
     commands = [f"(echo; cat CODEOWNERS) >>{up}{owners}"]
     if (project / ".github").exists():
         commands.append(f"mkdir -p {up}.github/workflows")
-        commands.append(f"cp .github/workflows/ci.yml {up}{workflow}")
+        commands.append(f"cp .github/workflows/ci.yml {up}.github/workflows/{job}.yml")
     if (project / ".gitlab-ci.yml").exists():
         child = {
             "trigger": {"include": f"{folder}/.gitlab-ci.yml", "strategy": "depend"},
@@ -201,24 +206,28 @@ def next_commands() -> str:
     return f"cd {shlex.quote(folder)} && python3 bootstrap.py\n.venv/bin/poe pipeline"
 
 
-add_library()
+try:
+    add_library()
+except OSError as error:
+    sys.exit(f"Error: {error.filename or project}: {error.strerror}. Fix that and bake again")
 # cookiecutter leaves the rendered hook in the temporary folder.
 Path(__file__).unlink(missing_ok=True)
 
 repository = next((at for at in (project, *project.parents) if (at / ".git").exists()), None)
-said = []
+lines = []
 if repository not in (None, project):
-    said = [fit_into(repository)]
+    lines = [fit_into(repository)]
 # cruft renders to compare, and its users commit themselves.
 elif "_commit" not in answers and not repository:
     failure = make_first_commit() if shutil.which("git") else "git is not on the PATH"
-    if re.search("No space left on device|Disk quota exceeded", failure):
+    full = re.search("No space left on device|Out of diskspace|Disk quota exceeded", failure)
+    if full or (failure and shutil.disk_usage(project).free < 2**20):
         sys.exit(f"Error: no first commit: {failure}. Free some space and bake again")
     if failure:
         print(f"No first commit: {failure}. Then type: git init && git add . && git commit")
-if "_commit" not in answers or said:
+if "_commit" not in answers or lines:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    print(next_commands(), *said, sep="\n")
+    print(next_commands(), *lines, sep="\n")
 
 # Last of all: only now is the project whole.
 Path(unfinished).unlink(missing_ok=True)

@@ -123,26 +123,31 @@ def test_a_project_that_is_overwritten_is_never_taken_for_half_a_one(home: Path)
     assert (project / "mine").exists()
 
 
-def test_of_two_bakes_at_once_one_wins_whole_and_the_other_is_refused(home: Path) -> None:
+@pytest.mark.parametrize("folder", [".", "new"])
+def test_of_two_bakes_at_once_one_wins_whole_and_the_other_is_refused(
+    folder: str, home: Path
+) -> None:
     for delay in (0, 0.3, 0.6):
-        running = [begun(home)]
+        running = [begun(home, folder)]
         time.sleep(delay)
-        running.append(begun(home))
+        running.append(begun(home, folder))
         ends = sorted((each.communicate(timeout=60)[0], each.returncode) for each in running)
         (refusal, refused), (_, won) = ends
         assert (refused, won) == (1, 0), ends
-        assert refusal == 'Error: "flight-delays" directory already exists\n'
-        project = home / "work" / "here" / "flight-delays"
+        project = home / "work" / "here" / folder / "flight-delays"
+        shown = "flight-delays" if folder == "." else f"{folder}/flight-delays"
+        assert refusal == f'Error: "{shown}" directory already exists\n'
         assert not (project / MARKER).exists()
         changes = subprocess.check_output(["git", "status", "--porcelain"], cwd=project, text=True)
         assert changes == ""
-        shutil.rmtree(project)
+        shutil.rmtree(home / "work" / "here")
+        (home / "work" / "here").mkdir()
 
 
-def begun(home: Path) -> "subprocess.Popen[str]":
+def begun(home: Path, folder: str) -> "subprocess.Popen[str]":
     """Start a bake."""
     return subprocess.Popen(
-        command("--no-input"),
+        command("--no-input", "--output-dir", folder),
         cwd=home / "work" / "here",
         env=surroundings(home),
         stdout=subprocess.PIPE,
@@ -151,15 +156,15 @@ def begun(home: Path) -> "subprocess.Popen[str]":
     )
 
 
-def test_a_disk_that_is_full_at_the_first_commit_leaves_nothing(home: Path) -> None:
+@pytest.mark.parametrize("words", ["No space left on device", "write error. Out of diskspace"])
+def test_a_disk_that_is_full_at_the_first_commit_leaves_nothing(words: str, home: Path) -> None:
     git = home / "bin" / "git"
     git.parent.mkdir()
     git.write_text(
-        '#!/bin/sh\n[ "$1" = -c ] || exit 1\n'
-        "echo 'fatal: sha1 file: write error: No space left on device' >&2\nexit 128\n"
+        f"#!/bin/sh\n[ \"$1\" = -c ] || exit 1\necho 'fatal: sha1 file: {words}' >&2\nexit 128\n"
     )
     git.chmod(0o755)
     done = cookiecutter(home, "--no-input", PATH=f"{git.parent}:{os.environ['PATH']}")
     assert done.returncode == 1
-    assert "No space left on device. Free some space and bake again\n" in done.stderr
+    assert f"{words}. Free some space and bake again\n" in done.stderr
     assert not any((home / "work" / "here").iterdir())
