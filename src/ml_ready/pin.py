@@ -5,11 +5,12 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def upgrade(arguments: Sequence[str]) -> None:
     Raises
     ------
     ProjectError
-        When the version cannot be used or the checks fail. The project is as it was then.
+        When the version cannot be used or the checks fail. The project is unchanged then.
     """
     parser = _parser("upgrade", "Use another version of ml-ready, if the checks pass with it.")
     parser.add_argument("target", metavar="WHEEL|VERSION", help="a file, or a version on the index")
@@ -97,15 +98,15 @@ def use_index(arguments: Sequence[str]) -> None:
     Raises
     ------
     ProjectError
-        When the index does not have the version, or the checks fail. The project is as it was then.
+        When the index does not have the version, or the checks fail. The project is unchanged then.
     """
     parser = _parser("use-index", "Take ml-ready from a package index instead of vendor/.")
     parser.add_argument("name", help="`pypi` for the index that pip is set to, else a name for URL")
     parser.add_argument("--url", help="simple index, such as https://packages.example/simple/")
     options = parser.parse_args(arguments)
     root = _find_project(Path.cwd())
-    known = _sources(_read(root)).get(options.name, "")
-    url = options.url or known
+    configured = _sources(_read(root)).get(options.name, "")
+    url = options.url or configured
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", options.name):
         raise ProjectError(f"{options.name}: expected a name of letters, digits, - and _")
     if (options.name == "pypi") == bool(url):
@@ -118,9 +119,9 @@ def use_index(arguments: Sequence[str]) -> None:
         )
     if url and not re.fullmatch(r"https?://[^\s\"\\]+", url):
         raise ProjectError(f"--url {url}: expected an address that starts with https://")
-    if known and url != known:
+    if configured and url != configured:
         raise ProjectError(
-            f"--url {url}: {_SETTINGS} has {known} for {options.name}, expected the same.",
+            f"--url {url}: {_SETTINGS} has {configured} for {options.name}, expected the same.",
             "Change it there, or choose another name",
         )
     _change(root, Pin(current(root).version, index=options.name), options.keep, url)
@@ -187,7 +188,7 @@ def current(root: Path) -> Pin:
     Raises
     ------
     ProjectError
-        When `pyproject.toml` names several versions or places.
+        When `pyproject.toml` names several versions or sources.
     """
     text = _read(root)
     versions = {match[2] for match in _PIN.finditer(text)}
@@ -195,8 +196,8 @@ def current(root: Path) -> Pin:
     if len(versions) != 1 or len(origins) != 1:
         raise ProjectError(
             f"{root / _SETTINGS}: ml-ready is pinned to {', '.join(sorted(versions))} from "
-            f"{', '.join(sorted(origins)) or 'nowhere'}, expected one version and one place.",
-            "Give each line of ml-ready the same.",
+            f"{', '.join(sorted(origins)) or 'nowhere'}, expected one version and one source.",
+            "Use the same in each line of ml-ready.",
         )
     origin = tomllib.loads(f"origin = {origins.pop()}")["origin"]
     wheel = Path(root, origin["path"]) if "path" in origin else None
@@ -229,9 +230,9 @@ def _sources(settings: str) -> dict[str, str]:
         tables = tomllib.loads(settings)
     except tomllib.TOMLDecodeError as error:
         raise ProjectError(f"{_SETTINGS}: not readable: {error}") from error
-    listed = tables.get("tool", {}).get("poetry", {}).get("source", [])
+    sources = tables.get("tool", {}).get("poetry", {}).get("source", [])
     # Poetry knows the address of PyPI.
-    return {each["name"]: each["url"] for each in listed if "url" in each}
+    return {each["name"]: each["url"] for each in sources if "url" in each}
 
 
 def rewritten(settings: str, pin: Pin, url: str = "") -> str:
@@ -270,6 +271,23 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Undo what was changed after any signal that ends a program, as after Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@_interruptible()
 def _change(root: Path, pin: Pin, keep: bool, url: str = "") -> None:
     """Change pin, wheel and lock, install and check; or leave the project as it was."""
     before, old = current(root), _files(root)
@@ -285,42 +303,46 @@ def _change(root: Path, pin: Pin, keep: bool, url: str = "") -> None:
     try:
         _write(root, new)
         if _fails(root, "bootstrap.py", "poetry", "lock", "--no-interaction"):
-            raise ProjectError("it cannot be locked")
+            raise ProjectError("Poetry cannot lock it")
         if _fails(root, "bootstrap.py"):
-            raise ProjectError("it cannot be installed")
+            raise ProjectError("`bootstrap.py` cannot install it")
         if _fails(root, "-m", "poethepoet", "check"):
             if not keep:
                 raise ProjectError("`poe check` fails with it")
             _say("`poe check` fails with it; kept")
     except BaseException as error:
         _write(root, old)
-        outcome = "The project is as it was."
+        outcome = "The project is unchanged."
         if _fails(root, "bootstrap.py"):
-            outcome = "The files are as they were, but .venv is not: run `python3 bootstrap.py`."
+            outcome = "The files are unchanged, but .venv is not: run `python3 bootstrap.py`."
         if isinstance(error, ProjectError):
-            raise ProjectError(f"{pin}: {error.problem}, see above. {outcome}") from error
+            raise ProjectError(f"{pin}: {error.problem}, see the error above. {outcome}") from error
         _say(outcome)
         raise
-    _say(f"{pin}, before {before}. Next: `poe pipeline`, then commit {', '.join(_CHANGED)}")
+    _say(f"Now {pin}, before {before}. Next: `poe pipeline`, then commit {', '.join(_CHANGED)}")
 
 
 def _files(root: Path) -> dict[str, bytes]:
     """Read the files that a change replaces, by their paths in the project."""
     if not (root / _LOCK).is_file():
-        raise ProjectError(f"{_LOCK} is missing.", f"Bring it back: git checkout {_LOCK}")
+        raise ProjectError(f"{_LOCK} is missing.", f"Restore it: `git checkout {_LOCK}`")
     wheels = [f"{_VENDOR}/{path.name}" for path in (root / _VENDOR).glob("ml_ready-*.whl")]
     return {name: (root / name).read_bytes() for name in (_SETTINGS, _LOCK, *wheels)}
 
 
 def _write(root: Path, files: Mapping[str, bytes]) -> None:
-    for name in _files(root).keys() - files.keys():
-        (root / name).unlink()
-    with contextlib.suppress(OSError):
-        (root / _VENDOR).rmdir()
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
+        # On a full disk the file that is there stays whole.
+        new = path.with_name(f".{path.name}.new")
+        new.write_bytes(content)
+        new.replace(path)
+    for wheel in (root / _VENDOR).glob("ml_ready-*.whl"):
+        if f"{_VENDOR}/{wheel.name}" not in files:
+            wheel.unlink()
+    with contextlib.suppress(OSError):
+        (root / _VENDOR).rmdir()
 
 
 def _require_committed(root: Path) -> None:
@@ -331,10 +353,15 @@ def _require_committed(root: Path) -> None:
             command, cwd=root, capture_output=True, text=True, check=True
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise ProjectError(f"{root}: git does not answer, expected a repository.") from error
+        raise ProjectError(
+            f"{root}: `git status` fails, expected a repository.", "Run `git init`, and commit"
+        ) from error
     if status:
         changed = ", ".join(line[3:] for line in status.splitlines())
-        raise ProjectError(f"{changed}: changed since the last commit.", "Commit it first")
+        raise ProjectError(
+            f"{changed}: changed since the last commit.",
+            "Commit these files first, or restore them",
+        )
 
 
 def _fails(root: Path, *arguments: str) -> bool:

@@ -1,5 +1,6 @@
 """Which ml-ready a project uses; with the real Poetry: tests/project/test_pin.py."""
 
+import signal
 import subprocess
 import zipfile
 from pathlib import Path
@@ -125,7 +126,7 @@ def test_other_content_of_the_same_version_is_a_change(root: Path, tmp_path: Pat
     ("obstacle", "line"),
     [
         ("bad", "`poe check` fails with it"),
-        ("no-bootstrap-poetry-lock", "it cannot be locked"),
+        ("no-bootstrap-poetry-lock", "Poetry cannot lock it"),
     ],
 )
 def test_a_version_that_does_not_work_changes_nothing(
@@ -133,7 +134,9 @@ def test_a_version_that_does_not_work_changes_nothing(
 ) -> None:
     wheel = make_wheel(tmp_path, "0.3.0")
     (root / obstacle).touch()
-    with pytest.raises(ProjectError, match=f"{line}, see above. The project is as it was.$"):
+    with pytest.raises(
+        ProjectError, match=f"{line}, see the error above. The project is unchanged.$"
+    ):
         pin.upgrade([str(wheel)])
     (root / obstacle).unlink()
     assert changed(root) == []
@@ -142,7 +145,9 @@ def test_a_version_that_does_not_work_changes_nothing(
 
 def test_what_cannot_be_installed_again_is_said(root: Path, tmp_path: Path) -> None:
     (root / "no-bootstrap").touch()
-    line = "it cannot be installed, see above. The files are as they were, but .venv is not: run"
+    line = (
+        "`bootstrap.py` cannot install it, see the error above. The files are unchanged, but .venv"
+    )
     with pytest.raises(ProjectError, match=line):
         pin.upgrade([str(make_wheel(tmp_path, "0.3.0"))])
     (root / "no-bootstrap").unlink()
@@ -158,14 +163,17 @@ def test_a_version_that_fails_the_checks_can_be_kept(
     assert "0.3.0" in (root / "pyproject.toml").read_text()
 
 
-def test_ctrl_c_puts_back_what_was(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_puts_back_what_was(
+    sent: signal.Signals, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fails = pin._fails
 
     def stopped(folder: Path, *arguments: str) -> bool:
         if arguments[:2] == ("-m", "poethepoet"):
-            raise KeyboardInterrupt
+            # As a bootstrap.py that was stopped may leave it.
+            (root / "poetry.lock").unlink()
+            signal.raise_signal(sent)
         return fails(folder, *arguments)
 
     monkeypatch.setattr(pin, "_fails", stopped)
@@ -260,7 +268,9 @@ def test_without_a_repository_nothing_is_changed(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
-    with pytest.raises(ProjectError, match="git does not answer, expected a repository"):
+    with pytest.raises(
+        ProjectError, match="`git status` fails, expected a repository. Run `git init`"
+    ):
         pin.upgrade([str(make_wheel(tmp_path, "0.3.0"))])
     assert calls(root) == []
 
@@ -281,7 +291,7 @@ def test_settings_that_are_no_toml_are_refused(root: Path) -> None:
 
 def test_a_missing_lock_is_named(root: Path) -> None:
     (root / "poetry.lock").unlink()
-    with pytest.raises(ProjectError, match="^poetry.lock is missing. Bring it back: git checkout"):
+    with pytest.raises(ProjectError, match="^poetry.lock is missing. Restore it: `git checkout"):
         pin.use_index(["pypi"])
 
 
