@@ -82,9 +82,9 @@ class BootstrapError(Exception):
 def explain(text: str, index: str = "") -> str:
     """Give the line for a known cause in an output; empty when none is known."""
     for pattern, message in CAUSES.items():
-        found = re.search(pattern, text)
-        if found:
-            return message.format(*found.groups("this folder"), host=urlsplit(index).hostname)
+        match = re.search(pattern, text)
+        if match:
+            return message.format(*match.groups("this folder"), host=urlsplit(index).hostname)
     return ""
 
 
@@ -274,7 +274,11 @@ def forget_what_differs() -> None:
         origin = read(metadata / "direct_url.json")
         installed_from = re.findall('sha256[":= ]+([0-9a-f]{64})', origin)
         # RECORD is written last: without it a run was cut off.
-        if not read(metadata / "RECORD") or any(each not in locked for each in installed_from):
+        record = read(metadata / "RECORD")
+        if not record or any(each not in locked for each in installed_from):
+            # A module that only the old wheel has could still be imported.
+            for line in record.splitlines():
+                (metadata.parent / line.partition(",")[0]).unlink(missing_ok=True)
             shutil.rmtree(metadata)
 
 

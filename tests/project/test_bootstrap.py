@@ -50,14 +50,15 @@ repos: []
 """
 
 
-def make_wheel(folder: Path, name: str, version: str = "1.0") -> Path:
-    """Write a wheel with one module."""
+def make_wheel(folder: Path, name: str, version: str = "1.0", **others: str) -> Path:
+    """Write a wheel with one module, and others by name and text."""
     information = f"{name}-{version}.dist-info"
     files = {
         f"{information}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{information}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{name}.py": f"VERSION = '{version}'\n",
     }
+    files |= {f"{other}.py": text for other, text in others.items()}
     names = [*files, f"{information}/RECORD"]
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -315,12 +316,11 @@ platform-list = { path = "vendor/platform_list-1.0-py3-none-any.whl" }
 
 
 def vendor(clone: Clone, word: str) -> str:
-    """Put a wheel of one name and version, but with a word of its own, into `vendor/`."""
+    """Put a wheel of one name and version, but with a module of its own, into `vendor/`."""
     folder = clone.folder / "vendor"
     folder.mkdir(exist_ok=True)
-    wheel = make_wheel(folder, "platform_list")
-    with zipfile.ZipFile(wheel, "a") as archive:
-        archive.writestr("platform_word.py", f"WORD = {word!r}\n")
+    modules = {"platform_word": f"WORD = {word!r}\n", f"platform_{word}": ""}
+    wheel = make_wheel(folder, "platform_list", **modules)
     return hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
@@ -338,6 +338,8 @@ def test_a_vendored_wheel_with_other_content_is_installed_again(clone: Clone) ->
     lock.write_text(lock.read_text().replace(first, second))
     assert clone.bootstrap().status == 0
     assert clone.python(said).output == "second\n"
+    assert clone.python("import platform_second").status == 0
+    assert "No module named 'platform_first'" in clone.python("import platform_first").output
     assert "..." not in clone.bootstrap().output
 
 
