@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import MismatchError, ModelError
+from .errors import ModelError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,7 +29,8 @@ _COUNTS_FILE = "contract.json"
 _QUARANTINE_FILE = "quarantine.parquet"
 QUARANTINE_FOLDER = "quarantine"  # of many files, which Spark writes
 RECORDS_FILE = "records.parquet"
-RETRAIN = "Train it: poe pipeline"
+_ENTRY = {"format": str, "file": str, "crc32": int}  # of `model` in the metadata
+RETRAIN = "Train the model: `poe pipeline`"
 
 
 def write_model(folder: Path, model: bytes, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,12 +62,12 @@ def write_model(folder: Path, model: bytes, metadata: Mapping[str, Any]) -> dict
     >>> read_model(folder, read_metadata(folder))
     b'a model'
     """
-    described = {"format": "onnx", "file": MODEL_FILE, "crc32": zlib.crc32(model)}
-    written = {**_signature(), "model": described, **metadata}
+    entry = {"format": "onnx", "file": MODEL_FILE, "crc32": zlib.crc32(model)}
+    content = {**_signature(), "model": entry, **metadata}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL_FILE).write_bytes(model)
-    (folder / METADATA_FILE).write_text(json.dumps(written, indent=2), encoding="utf-8")
-    return written
+    (folder / METADATA_FILE).write_text(json.dumps(content, indent=2), encoding="utf-8")
+    return content
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
@@ -84,19 +85,19 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        When the file cannot be read, or a version with another format wrote it.
-    MismatchError
-        When it lacks a key that every model has.
+        When the file cannot be read, lacks a key that every model has, or a version with another
+        format wrote it.
     """
     path = folder / METADATA_FILE
     try:
         metadata = _present(json.loads(path.read_text(encoding="utf-8")), path)
         metadata["contract_version"], dict(metadata["outputs"])
-        described = dict(metadata["model"])
-        described["format"], described["file"], int(described["crc32"])
+        entry = dict(metadata["model"])
+        if not all(isinstance(entry[key], kind) for key, kind in _ENTRY.items()):
+            raise ValueError(f"model is {entry}")
     except KeyError as error:
-        raise MismatchError(f"{path}: it has no {one_line(error)}.", RETRAIN) from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: it has no {one_line(error)}.", RETRAIN) from error
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: not readable ({one_line(error)}).", RETRAIN) from error
     return metadata
 
@@ -119,18 +120,18 @@ def read_model(folder: Path, metadata: Mapping[str, Any]) -> bytes:
     ModelError
         When the model cannot be read, has another checksum, or has a format other than ONNX.
     """
-    described = metadata["model"]
-    path = folder / Path(described["file"]).name
-    if described["format"] != "onnx":
+    entry = metadata["model"]
+    path = folder / Path(entry["file"]).name
+    if entry["format"] != "onnx":
         raise ModelError(
-            f"{path}: its format is {described['format']}, expected onnx.",
-            "Update ml-ready, or train it again: poe pipeline",
+            f"{path}: its format is {entry['format']}, expected onnx.",
+            "Use a newer ml-ready (`ml-ready upgrade WHEEL`), or train the model: `poe pipeline`",
         )
     try:
         model = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: not readable ({one_line(error)}).", RETRAIN) from error
-    if zlib.crc32(model) != described["crc32"]:
+    if zlib.crc32(model) != entry["crc32"]:
         raise ModelError(
             f"{path}: does not match {METADATA_FILE}: it is damaged, or from another training.",
             RETRAIN,
@@ -183,8 +184,11 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """
     path = folder / METRICS_FILE
     try:
-        return _present(json.loads(path.read_text(encoding="utf-8")), path)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        metrics = _present(json.loads(path.read_text(encoding="utf-8")), path)
+        if not isinstance(metrics.get("model", {}), dict):
+            raise ValueError(f"model is {metrics['model']}")
+        return metrics
+    except (RecursionError, OSError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: not readable ({one_line(error)}).", RETRAIN) from error
 
 
@@ -220,16 +224,16 @@ def _signature() -> dict[str, Any]:
 
 def _present(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """Turn a file of 0.1.0 into the present format, and refuse an unknown one."""
-    number = content.get("format")
-    if number is None:
+    number, writer = content.get("format"), content.get("written_by", "an unknown version")
+    if "format" not in content:
         if "model_crc32" in content:
             checksum = content["model_crc32"]
             content["model"] = {"format": "onnx", "file": MODEL_FILE, "crc32": checksum}
         return content
-    if number != FORMAT:
+    if type(number) is not int or number != FORMAT:
         raise ModelError(
-            f"{path}: its format is {number}, written by {content.get('written_by')}; this version "
+            f"{path}: its format is {number}, written by {writer}; this version "
             f"reads format {FORMAT}.",
-            "Update ml-ready: ml-ready upgrade",
+            "Use a version that reads it: `ml-ready upgrade WHEEL`",
         )
     return content

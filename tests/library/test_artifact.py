@@ -19,7 +19,7 @@ from ml_ready.artifact import (
     write_records,
 )
 from ml_ready.contract import Tally
-from ml_ready.errors import MismatchError, ModelError
+from ml_ready.errors import ModelError
 
 MODEL = b"a model"
 METADATA = {"contract_version": "abc", "outputs": {"threshold": 0.5}}
@@ -97,16 +97,14 @@ def test_a_model_without_a_checksum_a_file_or_a_format_is_refused(
     folder: Path, described: dict[str, Any] | None
 ) -> None:
     change(folder / "metadata.json", format=None, model=described)
-    with pytest.raises(
-        MismatchError, match=r"metadata\.json: it has no '(model|crc32|file|format)'"
-    ):
+    with pytest.raises(ModelError, match=r"metadata\.json: it has no '(model|crc32|file|format)'"):
         read_metadata(folder)
 
 
 @pytest.mark.parametrize("key", ["contract_version", "outputs"])
 def test_metadata_without_what_every_model_has_are_refused(folder: Path, key: str) -> None:
     change(folder / "metadata.json", **{key: None})
-    with pytest.raises(MismatchError, match=f"it has no '{key}'"):
+    with pytest.raises(ModelError, match=f"it has no '{key}'"):
         read_metadata(folder)
 
 
@@ -116,7 +114,9 @@ def test_a_file_that_is_no_json_object_is_refused_in_one_line(
     folder: Path, name: str, read: Callable[[Path], dict[str, Any]], content: bytes
 ) -> None:
     (folder / name).write_bytes(content)
-    with pytest.raises(ModelError, match=rf"{name}: not readable \(.+\)\. Train it") as caught:
+    with pytest.raises(
+        ModelError, match=rf"{name}: not readable \(.+\)\. Train the model"
+    ) as caught:
         read(folder)
     assert "\n" not in str(caught.value)
 
@@ -133,7 +133,7 @@ def test_a_missing_file_is_named(
 @pytest.mark.parametrize("content", [b"", MODEL + b"!", b"another model"])
 def test_a_damaged_model_is_refused(folder: Path, content: bytes) -> None:
     (folder / "model.onnx").write_bytes(content)
-    with pytest.raises(ModelError, match=r"damaged, or from another training\. Train it"):
+    with pytest.raises(ModelError, match=r"damaged, or from another training\. Train the model"):
         read_model(folder, read_metadata(folder))
 
 
@@ -152,7 +152,9 @@ def test_a_description_that_is_no_object_is_refused(folder: Path) -> None:
 def test_a_model_of_another_kind_is_refused(folder: Path) -> None:
     described = read_metadata(folder)["model"] | {"format": "torch"}
     change(folder / "metadata.json", model=described)
-    with pytest.raises(ModelError, match=r"its format is torch, expected onnx\. Update ml-ready"):
+    with pytest.raises(
+        ModelError, match=r"its format is torch, expected onnx\. Use a newer ml-ready"
+    ):
         read_model(folder, read_metadata(folder))
 
 

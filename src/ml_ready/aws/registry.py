@@ -82,8 +82,8 @@ class Registry:
         which = "an approved version" if number is None else f"version {number}"
         need = ", approved" if approved and number is not None else ""
         raise ProjectError(
-            f"{self.name} in {self.aws.settings.region}: wanted {which}{need}, there is {states}:",
-            "poe registry register, then poe registry approve VERSION",
+            f"{self.name} in {self.aws.settings.region}: expected {which}{need}, got {states}:",
+            "run `poe registry register`, then `poe registry approve VERSION`",
         )
 
     def register(self, image: str, folder: Path, reports: Path) -> str:
@@ -319,7 +319,7 @@ def _require_good(folder: Path, reports: Path) -> dict[str, Any]:
     metrics_file = reports / artifact.METRICS_FILE
     for path in [*(folder / name for name in _FILES), metrics_file, reports / artifact.REPORT_FILE]:
         if not path.is_file():
-            raise ProjectError(f"{path}: no such file.", "Make it first: poe pipeline")
+            raise ProjectError(f"{path}: no such file.", "Make it first: `poe pipeline`")
     metrics = artifact.read_metrics(reports)
     checksum = zlib.crc32((folder / artifact.MODEL_FILE).read_bytes())
     if metrics.get("model", {}).get("crc32") != checksum:
@@ -327,9 +327,11 @@ def _require_good(folder: Path, reports: Path) -> dict[str, Any]:
             f"{metrics_file}: was computed for a different model than {folder}:",
             "run `poe pipeline`",
         )
-    if not metrics["gate"]["good"]:
+    gate = metrics.get("gate")
+    if not isinstance(gate, dict) or gate.get("good") is not True:
+        failed = gate.get("failed") if isinstance(gate, dict) else "no verdict"
         raise ProjectError(
-            f"{metrics_file}: the gate stopped this model: {metrics['gate']['failed']}"
+            f"{metrics_file}: the gate stopped this model: {failed}.", "Run `poe pipeline`"
         )
     metadata = artifact.read_metadata(folder)
     artifact.read_model(folder, metadata)

@@ -50,9 +50,9 @@ class Comparison:
 
 
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
-    """Write `reports/`, then stop a model that is not good enough, or worse than the one in use.
+    """Write `reports/`, then fail if the model is not good enough, or worse than in production.
 
-    With `--verdict` it stops none: whoever reads `metrics.json` decides.
+    With `--verdict`, it does not fail: `metrics.json` has the verdict.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     ContractError
         When a window is missing.
     GateError
-        When the model is not good enough, or worse than the one in use.
+        When the model is not good enough, or worse than the one in production.
     ModelError
         When the model, or the one in production, cannot be loaded.
     """
@@ -109,23 +109,23 @@ def evaluate(project: Project, where: Paths, config: Config[Any, Any]) -> list[C
         for name in WINDOWS
     )
     rivals = score_baselines(project, train, held_out, config, predictor.outputs)
-    in_use, not_compared = None, ""
+    in_production, not_compared = None, ""
     try:
-        in_use = production(project, where, predictor.outputs.columns)
+        in_production = production(project, where, predictor.outputs.columns)
     except MismatchError as error:
         not_compared = error.problem
         _log.warning("Not compared with the model in production: %s", not_compared)
-    if in_use:
-        rivals[_PRODUCTION] = [in_use.score(frame) for frame in held_out]
+    if in_production:
+        rivals[_PRODUCTION] = [in_production.score(frame) for frame in held_out]
     comparison = measure(project, predictor, held_out, rivals, config)
     checks = [*comparison.checks]
-    if in_use:
+    if in_production:
         checks.append(_against_production(project, comparison))
     remark = remark_on(project, comparison.compared["test"][_FULL][1])
     _write_report(project, where.reports, config, predictor, comparison, checks, not_compared)
     verdict = {
         "good": not failures(comparison.checks),
-        "not_worse_than_production": not in_use or checks[-1].passed,
+        "not_worse_than_production": not in_production or checks[-1].passed,
         "not_compared": not_compared,
         "failed": "; ".join(failures(checks)),
     }
@@ -240,13 +240,15 @@ def production(project: Project, where: Paths, columns: Sequence[str]) -> Predic
         raise
     except ModelError as error:
         # To train it is no remedy: it serves.
+        promote = "Promote one that works: `poe registry promote VERSION`"
         raise ModelError(
             f"The model in production cannot be loaded: {error.problem}",
-            "Put it there again: poe registry promote VERSION",
+            promote if error.remedy == artifact.RETRAIN else error.remedy,
         ) from error
     if [*predictor.outputs.columns] != [*columns]:
         raise MismatchError(
-            f"it answers {', '.join(predictor.outputs.columns)}, this one {', '.join(columns)}"
+            f"the model in production predicts {', '.join(predictor.outputs.columns)}, the new one "
+            f"{', '.join(columns)}"
         )
     return predictor
 

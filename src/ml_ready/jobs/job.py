@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..artifact import RETRAIN
 from ..errors import ConfigError, ModelError
 
 # Hyperparameters that SageMaker adds itself, in script mode and in tuning jobs.
@@ -40,7 +41,7 @@ class Job:
 
     @property
     def work(self) -> Path:
-        """What the repository is elsewhere: here lie `data/`, `models/` and `reports/`.
+        """The folder with `data/`, `models/` and `reports/`, as the repository is elsewhere.
 
         Of a training job, SageMaker keeps the folder as `output.tar.gz`.
         """
@@ -117,7 +118,7 @@ class Job:
             ) from error
 
     def require_whole_inputs(self) -> None:
-        """Stop where SageMaker has dealt out the files of an input, whose rows are dealt out here.
+        """Raise if SageMaker split the files of an input: each host takes its share of the rows.
 
         Raises
         ------
@@ -141,7 +142,7 @@ class Job:
             path.write_text(line, encoding="utf-8")
 
     def forget_failure(self) -> None:
-        """Remove what an earlier try in the same folder has told."""
+        """Remove the reason of an earlier failure in the same folder."""
         for path in self._reasons():
             path.unlink(missing_ok=True)
 
@@ -187,9 +188,7 @@ def unpacked(folder: Path) -> Path:
                     if not entry.isdir():
                         _extract(opened, entry, folder)
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-            raise ModelError(
-                f"{archive}: cannot be unpacked: {error}.", "Train it again."
-            ) from error
+            raise ModelError(f"{archive}: cannot be unpacked: {error}.", RETRAIN) from error
     return folder
 
 

@@ -549,17 +549,25 @@ def test_a_production_model_of_another_contract_is_not_compared(base: Path, each
     shutil.copytree(each.models, where.work / "production")
     columns = Predictor(each.project, each.models).outputs.columns
     assert evaluate.production(each.project, where, columns) is not None
-    with pytest.raises(MismatchError, match=r"it answers .*, this one score"):
+    with pytest.raises(MismatchError, match=r"production predicts .*, the new one score"):
         evaluate.production(each.project, where, ["score"])
     path = where.work / "production" / "metadata.json"
     metadata = json.loads(path.read_text(encoding="utf-8"))
     for other, reason in (
         (metadata | {"contract_version": "another"}, "was trained for contract another"),
-        ({"contract_version": "another"}, "it has no 'outputs'"),
+        (metadata | {"outputs": {"colour": "red"}}, "for other outputs"),
     ):
         write(path, other)
         with pytest.raises(MismatchError, match=reason):
             evaluate.production(each.project, where, columns)
+    for key in ("outputs", "model"):
+        write(path, {name: value for name, value in metadata.items() if name != key})
+        with pytest.raises(ModelError, match=f"it has no '{key}'. Promote one") as caught:
+            evaluate.production(each.project, where, columns)
+        assert not isinstance(caught.value, MismatchError)
+    write(path, metadata | {"format": 9})
+    with pytest.raises(ModelError, match="its format is 9, written by .* Use a version that rea"):
+        evaluate.production(each.project, where, columns)
 
 
 @pytest.mark.parametrize("name", ["metadata.json", "model.onnx", "model.tar.gz"])
@@ -573,8 +581,8 @@ def test_a_production_model_that_is_damaged_fails_the_job(
     with pytest.raises(ModelError, match="The model in production cannot be loaded: ") as caught:
         evaluate.production(one.project, where, columns)
     assert not isinstance(caught.value, MismatchError)
-    assert "Train it" not in str(caught.value)
-    assert caught.value.remedy == "Put it there again: poe registry promote VERSION"
+    assert "Train the model" not in str(caught.value)
+    assert caught.value.remedy == "Promote one that works: `poe registry promote VERSION`"
 
 
 def test_why_nothing_is_compared_is_in_the_metrics_and_the_report(
@@ -591,6 +599,6 @@ def test_why_nothing_is_compared_is_in_the_metrics_and_the_report(
     gate = json.loads((where.reports / "metrics.json").read_text(encoding="utf-8"))["gate"]
     assert gate["not_worse_than_production"]
     assert "the model was trained for contract another" in gate["not_compared"]
-    assert "Train it" not in gate["not_compared"]
+    assert "Train the model" not in gate["not_compared"]
     page = (where.reports / "index.html").read_text(encoding="utf-8")
     assert f"Not compared with the model in production: {gate['not_compared']}" in page
