@@ -39,7 +39,7 @@ class Check:
         What is required, such as `≥ 0.65`.
     verdict : Verdict
     evidence : mapping of str to object
-        The numbers behind the verdict, such as `window` and `value`.
+        The numbers behind the verdict. Errors and report show `window` and `value`.
     """
 
     id: str
@@ -53,6 +53,12 @@ class Check:
     def passed(self) -> bool:
         """Whether the verdict is `passed`: a check that was not run has not passed."""
         return self.verdict is Verdict.PASSED
+
+    @property
+    def shown(self) -> str:
+        """The value of the evidence as text, or the verdict where there is no value."""
+        value = self.evidence.get("value", self.verdict.value)
+        return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -173,10 +179,10 @@ def compare_gains(
 
 
 def failures(checks: Sequence[Check]) -> list[str]:
-    """Describe each failed check: what was measured, and what is required."""
+    """Describe each check that has not passed: its value and its threshold."""
     return [
-        f"{check.id} on {check.evidence['window']} is {check.evidence['value']:.4f}, "
-        f"required {check.threshold}"
+        f"{check.id}{f' on {window}' if (window := check.evidence.get('window')) else ''} is "
+        f"{check.shown}, required {check.threshold}"
         for check in checks
         if not check.passed
     ]

@@ -56,6 +56,8 @@ def test_a_check_that_did_not_run_has_not_passed(verdict: Verdict) -> None:
     check = Check("x", "Is it?", DATA_SCIENCE, "≥ 1", verdict, {"window": "test", "value": 0.0})
     assert not check.passed
     assert failures([check]) == ["x on test is 0.0000, required ≥ 1"]
+    without_numbers = Check("x", "Is it?", DATA_SCIENCE, "≥ 1", verdict)
+    assert failures([without_numbers]) == [f"x is {verdict.value}, required ≥ 1"]
 
 
 def test_a_gain_counts_with_its_lower_end() -> None:
