@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from .. import tables
 from ..config import Config, composed, load, validate
 from ..errors import ConfigError
 from ..project import Project
@@ -88,11 +89,15 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
         As `configuration` does, and when there is no folder of source tables.
     """
     config = configuration(project, where, arguments)
-    if not where.source(config.source).is_dir():
-        raise ConfigError(f"source={config.source}: no such folder in {where.root}")
+    if project.source is tables.read_named and not where.source(config.source).is_dir():
+        raise ConfigError(
+            f"source={config.source}: no such folder in {where.root}.",
+            "Fix `source` in conf/config.yaml",
+        )
     # dvc.yaml reads `source` from conf/config.yaml itself; where runs are tracked changes none.
     params = config.model_dump(mode="json", exclude={"source": True, "tracking": {"uri"}})
     params["packages"] = packages.by_stage(where.root)
+    packages.require_locked(where.root, params["packages"])
     (where.root / _PARAMS_FILE).write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
@@ -109,7 +114,9 @@ def _compared(where: Paths, arguments: Sequence[str]) -> dict[str, Any]:
         compared = dict(params.pop("tracking"))
     except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not readable ({reason}).", "Write it: poe pipeline") from error
+        raise ConfigError(
+            f"{path}: not readable ({reason}).", "Write it: `poe pipeline`"
+        ) from error
     params.pop("packages", None)
     conf = composed(where.conf)
     uri = (conf.get("tracking") or {}).get("uri")

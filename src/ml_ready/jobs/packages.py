@@ -1,15 +1,19 @@
 """Packages whose code decides the result of a stage: a new version of one runs the stage again."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from ..errors import ConfigError
 from ..training.provenance import digest, libraries
 
 _LIBRARY = "ml-ready"
 _INGEST = (_LIBRARY, "msgspec", "pandera", "polars")
 _PREPROCESS = (*_INGEST, "narwhals", "numpy")
 _TRAIN = (*_PREPROCESS, "onnx", "onnxruntime", "scikit-learn", "scipy", "skl2onnx")
+_EVALUATE = ("jinja2", "matplotlib")  # which make the report
+_LOCKED = re.compile(r'^name = "(.+)"\nversion = "(.+)"$', re.MULTILINE)
 _NO_CODE = (".md", ".pyc")
 _FOLDER = Path(__file__).parents[1]
 
@@ -32,8 +36,42 @@ def by_stage(root: Path) -> dict[str, dict[str, str]]:
         "ingest": _versions(_INGEST),
         "preprocess": _versions(_PREPROCESS),
         "train": train,
-        "evaluate": dict(train),
+        "evaluate": {**train, **_versions(_EVALUATE)},
     }
+
+
+def require_locked(root: Path, stages: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise if a stage would run with another version of a package than `poetry.lock` names.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The repository; without a `poetry.lock` every version will do.
+    stages : mapping
+        As `by_stage` returns it.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first package.
+    """
+    lock = root / "poetry.lock"
+    if not lock.is_file():
+        return
+    # A regular expression, since to parse all of a lock takes a second.
+    locked: dict[str, set[str]] = {}
+    for name, version in _LOCKED.findall(lock.read_text(encoding="utf-8")):
+        locked.setdefault(name, set()).add(version)
+    installed = {
+        name: version for packages in stages.values() for name, version in packages.items()
+    }
+    for name, version in installed.items():
+        # `ml-ready with-checkout` runs another version of the library on purpose.
+        if name != _LIBRARY and version not in (expected := locked.get(name, {version})):
+            raise ConfigError(
+                f"{name} {version} is installed, poetry.lock has {' or '.join(sorted(expected))}.",
+                "Run `python3 bootstrap.py`",
+            )
 
 
 def library() -> str:

@@ -74,8 +74,8 @@ def test_a_value_is_overridden(project: Project) -> None:
         ("data.tolerance=2", "data.tolerance=2: input should be less than or equal to 1"),
         ("model=none", "Could not find 'model/none'"),
         ("nonsense", "nonsense: not an override; write key=value"),
-        ("data.split.validation_until=1000-01-01", "must lie before|must be of one kind"),
-        ("data.split.validation_until=3", "must be of one kind"),
+        ("data.split.validation_until=1000-01-01", "must be before|must both be integers"),
+        ("data.split.validation_until=3", "must both be integers or both be dates"),
         (
             "data.split.train_until=soon",
             "^data.split.train_until=soon: [^;]*; data.split.train_until=soon: [^;]*$",
@@ -83,7 +83,7 @@ def test_a_value_is_overridden(project: Project) -> None:
         ("~seed", "seed: missing"),
         (
             "data.split={column: a, train_until: 2013-01-01, validation_until: 2014-01-01T00:00Z}",
-            "can't compare offset-naive and offset-aware|of one kind",
+            "can't compare offset-naive and offset-aware|must both be",
         ),
     ],
 )
@@ -168,7 +168,7 @@ def test_boundaries_in_time_stay_times(project: Project, copied: Paths) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "not readable .*No such file.* Write it: poe pipeline"),
+        (None, "not readable .*No such file.* Write it: `poe pipeline`"),
         ("a: [", "not readable .*while parsing"),
         ("[]", "not readable .*tracking"),
         ("{}", "not readable .*tracking"),

@@ -9,6 +9,7 @@ import ml_ready
 import pytest
 import synthetic
 import yaml
+from ml_ready.errors import ConfigError
 from ml_ready.jobs import configure, packages
 from ml_ready.jobs.folders import Paths
 
@@ -67,6 +68,7 @@ def changed(root: Path, others: dict[str, Distribution], name: str) -> set[str]:
         ("polars", {"ingest", "preprocess", "train", "evaluate"}),
         ("numpy", {"preprocess", "train", "evaluate"}),
         ("scikit-learn", {"train", "evaluate"}),
+        ("matplotlib", {"evaluate"}),
         ("ruff", set()),
     ],
 )
@@ -83,8 +85,23 @@ def test_a_model_depends_on_the_packages_that_the_project_names(tmp_path: Path) 
     assert stages["train"]["jinja2"] == version("jinja2")
     assert stages["train"]["ml-ready"] == packages.library()
     assert "no-such-package" not in stages["train"]
-    assert stages["evaluate"] == stages["train"]
+    assert stages["evaluate"] == {**stages["train"], "matplotlib": version("matplotlib")}
     assert "jinja2" not in stages["preprocess"]
+
+
+def test_a_version_that_is_not_locked_is_refused(
+    tmp_path: Path, others: dict[str, Distribution]
+) -> None:
+    project = synthetic.make(tmp_path / "project")
+    locked = [f'name = "{name}"\nversion = "{version(name)}"\n' for name in ("polars", "numpy")]
+    (project.root / "poetry.lock").write_text("[[package]]\n".join(locked))
+    configure.main(project, Paths(project.root), [])
+    before = (project.root / "params.yaml").read_bytes()
+    others["numpy"] = Installed()
+    line = rf"^numpy 4.5.6 is installed, poetry.lock has {version('numpy')}. Run `python3 boot"
+    with pytest.raises(ConfigError, match=line):
+        configure.main(project, Paths(project.root), [])
+    assert (project.root / "params.yaml").read_bytes() == before
 
 
 def test_dvc_compares_the_packages_of_each_stage(tmp_path: Path) -> None:
