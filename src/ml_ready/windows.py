@@ -19,7 +19,7 @@ Windows = Callable[[Any, "Split"], dict[str, Any]]
 
 
 class Extent(NamedTuple):
-    """How many rows there are, and between which values, which are not missing, a column lies."""
+    """The number of rows, and the lowest and highest value of a column, without missing ones."""
 
     rows: int
     low: Any
@@ -66,7 +66,13 @@ def split(
         name: part.collect() for name, part in (divide or cut)(frame.lazy(), boundaries).items()
     }
     rows = {name: window.height for name, window in windows.items()}
-    require_filled(rows, extent(frame, boundaries.column), boundaries)
+    if divide in (None, cut):
+        require_filled(rows, extent(frame, boundaries.column), boundaries)
+    elif [*rows] != [*WINDOWS] or not all(rows.values()):  # it may leave rows out
+        raise ContractError(
+            f"The split of project.py returns {rows or 'nothing'}, expected rows in each of "
+            f"{', '.join(WINDOWS)}, in this order."
+        )
     return windows
 
 

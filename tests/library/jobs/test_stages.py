@@ -354,9 +354,12 @@ def test_records_come_from_a_function_of_the_project(
         asked.append(name)
         return tables[name]
 
-    process.main(replace(own.project, source=from_elsewhere), own.where, [])
+    project = replace(own.project, source=from_elsewhere)
+    process.main(project, own.where, [])
     assert sorted(asked) == sorted(NAMES)
     assert_same_windows(own.where, ran("binary").where)
+    (own.where.root / "data" / "sample").rmdir()
+    configure.main(project, own.where, [])
 
 
 def test_texts_of_a_source_of_the_project_are_no_csv(own: Repository) -> None:
@@ -380,6 +383,25 @@ def test_a_project_splits_its_records_by_itself(own: Repository) -> None:
     preprocess.main(replace(own.project, split=by_thirds), own.where, [])
     rows = [read(own.where.window(name)).height for name in WINDOWS]
     assert max(rows) - min(rows) <= 1
+
+    def with_a_gap(frame: Any, boundaries: Any) -> dict[str, Any]:
+        return {name: part.head(5) for name, part in by_thirds(frame, boundaries).items()}
+
+    preprocess.main(replace(own.project, split=with_a_gap), own.where, [])
+    assert [read(own.where.window(name)).height for name in WINDOWS] == [5, 5, 5]
+
+
+def test_a_split_without_rows_in_each_window_is_refused(own: Repository) -> None:
+    def empty(frame: Any, boundaries: Any) -> dict[str, Any]:
+        return {name: part.head(0) for name, part in by_thirds(frame, boundaries).items()}
+
+    def two(frame: Any, boundaries: Any) -> dict[str, Any]:
+        parts = by_thirds(frame, boundaries)
+        return {name: parts[name] for name in ("train", "test")}
+
+    for split in (empty, two):
+        with pytest.raises(ContractError, match="The split of project.py returns {'train': "):
+            preprocess.main(replace(own.project, split=split), own.where, [])
 
 
 @pytest.mark.parametrize(
