@@ -101,7 +101,7 @@ def score_file(
 def _require_suffixes(source: Path, output: Path) -> None:
     for path in (source, output):
         if path.suffix not in _SUFFIXES:
-            raise ProjectError(f"{path} is of no known kind: expected {', '.join(_SUFFIXES)}.")
+            raise ProjectError(f"{path}: unknown file type, expected {', '.join(_SUFFIXES)}.")
     if not output.parent.is_dir():
         raise ProjectError(f"{output.parent} is no folder.", "Make it, or name another output.")
     if source.resolve() == output.resolve():

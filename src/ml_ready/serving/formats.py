@@ -253,8 +253,9 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _write_csv(predictions: list[Any]) -> bytes:
-    rows = (",".join(map(repr, each.values())) for each in predictions)
-    return "".join(f"{row}\r\n" for row in rows).encode()
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows(each.values() for each in predictions)
+    return table.getvalue().encode()
 
 
 def _write_csv_with_header(predictions: list[Any]) -> bytes:

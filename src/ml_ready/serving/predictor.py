@@ -155,9 +155,12 @@ def load(project: Project, model: bytes, name: str = "the exported model") -> or
         raise ModelError(f"{name}: not a model ({one_line(error)}).", RETRAIN) from error
     taken = {node.name for node in session.get_inputs()}
     if taken != {*project.feature_names}:
-        different = ", ".join(sorted(taken ^ {*project.feature_names}))
+        missing = ", ".join(sorted(taken - {*project.feature_names})) or "nothing"
+        new = ", ".join(sorted({*project.feature_names} - taken)) or "nothing"
         raise MismatchError(
-            f"{name}: the model and preprocessing/features.py differ in {different}.", RETRAIN
+            f"{name}: preprocessing/features.py lacks {missing} of the model's features, and has "
+            f"{new} that the model does not know.",
+            RETRAIN,
         )
     tensors = [node.name for node in session.get_outputs()]
     if project.task.tensor not in tensors:

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_ready import contract
-from ml_ready.serving.formats import LISTED, SHOWN, Formats, Problem, RequestError, Violation
+from ml_ready.serving.formats import (
+    LISTED,
+    SHOWN,
+    Formats,
+    Problem,
+    RequestError,
+    Violation,
+    _write_csv,
+)
 from synthetic import COLUMNS
 
 INPUTS = [column.name for column in contract.inputs(COLUMNS)]
@@ -114,6 +122,11 @@ def test_csv_may_be_quoted_and_begin_with_a_byte_order_mark(
     stream = io.StringIO(newline="")
     csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([INPUTS, *(row.values() for row in rows)])
     assert formats.read_csv(stream.getvalue().encode("utf-8-sig"))[0] == typed(formats, rows)
+
+
+def test_a_text_in_a_csv_answer_is_quoted_and_a_missing_value_is_an_empty_cell() -> None:
+    predictions = [{"label": 'a "b", c', "share": 0.5}, {"label": None, "share": 1}]
+    assert _write_csv(predictions) == b'"a ""b"", c",0.5\r\n,1\r\n'
 
 
 @pytest.mark.parametrize("task", ANSWERS, indirect=True)
