@@ -1,4 +1,4 @@
-"""`check_project`: a project held to the contract of the library, one named check at a time.
+"""`check_project`: the named checks that the library requires of a project.
 
 A check is a function of a `Subject`. It raises a ProjectError that says what is wrong with which
 value, and which file of the project to change.
@@ -58,7 +58,7 @@ def check_configuration_fits_the_schema(subject: Subject) -> None:
 
 
 def check_features_need_nothing_later(subject: Subject) -> None:
-    """Features need no column that is unknown at prediction time."""
+    """Features use only columns that are known at prediction time."""
     require_no_leakage(subject.project)
 
 
@@ -101,7 +101,9 @@ def check_features_are_row_wise(subject: Subject) -> None:
                 _FEATURES,
             )
             differs = values.ne_missing(other[name])
-            reason = f"{name} is {{value}} among others but not {how}, expected it row by row"
+            reason = (
+                f"{name} is {{value}} among other rows but not {how}, expected one value per row"
+            )
             _require_none(differs, rows, reason, values)
 
 
@@ -109,7 +111,7 @@ def check_features_are_deterministic(subject: Subject) -> None:
     """The same records have the same features each time."""
     first, again = (_features(subject.project, subject.known) for _ in range(2))
     changed = [name for name in first.columns if not first[name].equals(again[name])]
-    _require(not changed, f"{', '.join(changed)}: other values for the same records.", _FEATURES)
+    _require(not changed, f"{', '.join(changed)}: two runs on the same records differ.", _FEATURES)
 
 
 def check_target_is_known(subject: Subject) -> None:
@@ -121,7 +123,7 @@ def check_target_is_known(subject: Subject) -> None:
     _require(not unknown, f"{project.target} is missing in {unknown} rows.", _TARGET)
     _require(
         table.height <= subject.records.height,
-        f"{table.height} rows of {subject.records.height} records.",
+        f"{subject.records.height} records become {table.height} rows, expected no more.",
         _TARGET,
     )
 
@@ -154,7 +156,7 @@ def check_fit_is_reproducible(subject: Subject) -> None:
     first, again = _predicted(subject, subject.model), _predicted(subject, second)
     _require(
         np.array_equal(first, again),
-        f"a second fit predicts otherwise, by up to {np.abs(first - again).max():.2g}.",
+        f"a second fit has other scores, by up to {np.abs(first - again).max():.2g}.",
         f"{_MODEL}: give `seed` to all that is random",
     )
     _require(
@@ -165,7 +167,7 @@ def check_fit_is_reproducible(subject: Subject) -> None:
 
 
 def check_fit_goes_on_after_an_interruption(subject: Subject) -> None:
-    """A fit that is cut off at its third checkpoint goes on, and ends as it would have."""
+    """A fit that is cut off at its third checkpoint resumes, and ends as it would have."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             subject.fit(checkpoints=_CutOff(Path(folder), "check"))
@@ -176,18 +178,18 @@ def check_fit_goes_on_after_an_interruption(subject: Subject) -> None:
     whole, again = _predicted(subject, subject.model), _predicted(subject, resumed)
     _require(
         np.array_equal(whole, again),
-        f"after an interruption it predicts otherwise, by up to {np.abs(whole - again).max():.2g}.",
-        f"{_MODEL}: go on from checkpoints.load()",
+        f"after an interruption the scores differ, by up to {np.abs(whole - again).max():.2g}.",
+        f"{_MODEL}: resume from checkpoints.load()",
     )
     _require(
         export(subject.project, resumed) == subject.exported,
-        "after an interruption its export differs.",
-        f"{_MODEL}: go on from checkpoints.load()",
+        "after an interruption the export differs.",
+        f"{_MODEL}: resume from checkpoints.load()",
     )
 
 
 def check_predictions_are_one_per_row(subject: Subject) -> None:
-    """`predict` gives finite scores, of one row for each row."""
+    """`predict` returns one finite row of scores per input row."""
     test = subject.windows["test"]
     scores = _predicted(subject, subject.model)
     _require(
@@ -199,14 +201,14 @@ def check_predictions_are_one_per_row(subject: Subject) -> None:
 
 
 def check_export_has_parity(subject: Subject) -> None:
-    """The exported model predicts what the trained one does, which the export does not change."""
+    """The exported model predicts what the trained one does; exporting changes nothing."""
     trained = _predicted(subject, subject.model)
     tolerance = subject.config.evaluation.parity_tolerance
     session = load(subject.project, subject.exported)
     require_parity(trained, score(subject.project, session, subject.windows["test"]), tolerance)
     _require(
         np.array_equal(trained, _predicted(subject, subject.model)),
-        "the model predicts otherwise once it is exported.",
+        "export() changes the scores of the model.",
         f"{_MODEL}: let export() leave it as it is",
     )
     _require(
@@ -243,7 +245,7 @@ def check_formats_agree(subject: Subject) -> None:
     answers = {kind: _answers(subject, kind) for kind in _KINDS}
     first = answers[_KINDS[0]]
     for kind, other in answers.items():
-        _require(other == first, f"{kind} is answered otherwise than {_KINDS[0]}.", _FEATURES)
+        _require(other == first, f"{kind} gets other answers than {_KINDS[0]}.", _FEATURES)
 
 
 def check_a_field_may_be_missing(subject: Subject) -> None:
@@ -264,22 +266,27 @@ def check_a_field_may_be_missing(subject: Subject) -> None:
 def check_stages_list_their_code(subject: Subject) -> None:
     """`dvc.yaml` lists the files of the project that each stage imports."""
     path = subject.project.root / "dvc.yaml"
-    _require(path.is_file(), "dvc.yaml: there is none.", "Take it from a fresh bake")
+    _require(path.is_file(), "dvc.yaml is missing.", "Copy it from a new project of the template")
     stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
     folder = next(subject.project.root.glob("src/*/entrypoints"), None)
     if folder is None:
-        raise ProjectError("src: no package has the folder entrypoints.", "Take it from a bake.")
+        raise ProjectError(
+            "src: no package has the folder entrypoints.", "Copy it from a new project."
+        )
     package = folder.parent.name
     for stage, entrypoint in _ENTRYPOINTS.items():
         listed = {name for name in map(str, _deps(stages, stage)) if name.endswith(".py")}
         used = _code(package, f"{package}.entrypoints.{entrypoint}")
         if stage == "ingest":  # it makes no features
             used = {name for name in used if "/preprocessing/" not in name}
-        for names, what in ((used - listed, "lacks"), (listed - used, "needs no")):
+        for names, fault, remedy in (
+            (used - listed, "lack what it imports", "Add it"),
+            (listed - used, "list what it does not import", "Remove it"),
+        ):
             _require(
                 not names,
-                f"dvc.yaml: the stage {stage} {what} {', '.join(sorted(names))}.",
-                "Change its deps",
+                f"dvc.yaml: the deps of {stage} {fault}: {', '.join(sorted(names))}.",
+                remedy,
             )
 
 
@@ -333,7 +340,7 @@ def check_project(project: Project) -> None:
 
     Examples
     --------
-    A test can run the checks of one package, each by itself:
+    A test can run the checks of one topic, each by itself:
 
     >>> from ml_ready.testing.checks import CHECKS
     >>> [check.__name__ for check in CHECKS["pipeline"]]
@@ -347,6 +354,9 @@ def check_project(project: Project) -> None:
                 check(subject)
             except ProjectError as error:
                 failures.append(f"{check.__name__}: {error}")
+            except Exception as error:  # code of the project can raise anything
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                failures.append(f"{check.__name__}: {reason}")
     if failures:
         raise ProjectError("\n".join(failures))
 
@@ -441,7 +451,9 @@ def _answers(subject: Subject, kind: str) -> list[Any]:
 
 
 def _deps(stages: Mapping[str, Any], stage: str) -> list[Any]:
-    _require(stage in stages, f"dvc.yaml: there is no stage {stage}.", "Take it from a fresh bake")
+    _require(
+        stage in stages, f"dvc.yaml: the stage {stage} is missing.", "Copy it from a new project"
+    )
     return list(stages[stage].get("deps", []))
 
 

@@ -154,17 +154,17 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "features of the row before": (
         features(shift),
         "check_features_are_row_wise",
-        "expected it row by row",
+        "expected one value per row",
     ),
     "features of all rows": (
         features(lambda frame: frame.with_columns(weight=pl.col("weight").mean())),
         "check_features_are_row_wise",
-        "expected it row by row",
+        "expected one value per row",
     ),
     "features at random": (
         features(noise),
         "check_features_are_deterministic",
-        "weight: other values",
+        "weight: two runs on the same",
     ),
     "an unknown target": (
         {"add_target": unknown_target},
@@ -179,7 +179,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "a target that adds rows": (
         {"add_target": lambda frame: pl.concat([synthetic.add_late(frame)] * 2)},
         "check_target_is_known",
-        "rows of 900 records",
+        "expected no more",
     ),
     "one outcome": (
         {"add_target": never_late},
@@ -194,7 +194,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "a fit that forgets": (
         model(fit=fit_that_forgets),
         "check_fit_goes_on_after_an_interruption",
-        "after an interruption it predicts otherwise",
+        "after an interruption the scores differ",
     ),
     "a prediction for all rows": (
         model(predict=lambda model, frame: true("predict")(model, frame)[:1]),
@@ -261,7 +261,7 @@ def test_formats_that_are_answered_otherwise_are_found(
     sound: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks, "_answers", lambda _, kind: [kind])
-    with pytest.raises(ProjectError, match="jsonlines is answered otherwise than application/json"):
+    with pytest.raises(ProjectError, match="jsonlines gets other answers than application/json"):
         checks.check_formats_agree(sound)
 
 
@@ -277,7 +277,7 @@ def test_a_server_that_needs_an_optional_field_is_found(
     ("name", "reason"),
     [
         ("check_fit_is_reproducible", "the export of a second fit differs"),
-        ("check_fit_goes_on_after_an_interruption", "after an interruption its export differs"),
+        ("check_fit_goes_on_after_an_interruption", "after an interruption the export differs"),
     ],
 )
 def test_a_fit_that_is_exported_otherwise_is_found(
@@ -292,11 +292,15 @@ def test_a_fit_that_is_exported_otherwise_is_found(
 @pytest.mark.parametrize(
     ("before", "after", "reason"),
     [
-        ("      - src/NAME/training/model.py\n", "", "the stage train lacks src/NAME/training"),
+        (
+            "      - src/NAME/training/model.py\n",
+            "",
+            "the deps of train lack what it imports: src/NAME/training",
+        ),
         (
             "entrypoints/evaluate.py\n",
             "entrypoints/evaluate.py\n      - src/NAME/training/model.py\n",
-            "the stage evaluate needs no src/NAME/training/model.py",
+            "the deps of evaluate list what it does not import: src/NAME/training/model.py",
         ),
     ],
 )
@@ -319,8 +323,11 @@ def test_a_stage_that_lists_other_code_is_found(
 @pytest.mark.parametrize(
     ("stages", "reason"),
     [
-        ("stages: {}\n", "there is no stage ingest"),
-        ("stages: {ingest: {cmd: x}}\n", "the stage ingest lacks src/.*/entrypoints/process.py"),
+        ("stages: {}\n", "the stage ingest is missing"),
+        (
+            "stages: {ingest: {cmd: x}}\n",
+            "the deps of ingest lack what it imports: src/.*/entrypoints/process.py",
+        ),
     ],
 )
 def test_a_stage_that_is_not_there_is_told(stages: str, reason: str, sound: Subject) -> None:
@@ -343,7 +350,7 @@ def test_a_folder_without_entrypoints_is_told(tmp_path: Path) -> None:
 
 def test_a_project_without_stages_is_told(tmp_path: Path) -> None:
     subject = Subject(synthetic.make(tmp_path / "project"), tmp_path / "models")
-    with pytest.raises(ProjectError, match=r"dvc.yaml: there is none"):
+    with pytest.raises(ProjectError, match=r"dvc.yaml is missing"):
         checks.check_stages_list_their_code(subject)
 
 
@@ -371,6 +378,10 @@ def test_check_project_names_every_check_that_fails(
     monkeypatch.setattr(checks, "CHECKS", some)
     checks.main(project, Paths(project.root), [])
     assert capsys.readouterr().out == "9 checks passed\n"
+    later = replace(project, features=lambda frame: frame.select(1 / pl.col("unknown")))
+    with pytest.raises(ProjectError) as caught:
+        check_project(later)
+    assert "check_features_of_any_record: ColumnNotFoundError: " in str(caught.value)
     broken = replace(project, **BROKEN["features of the row before"][0])
     with pytest.raises(ProjectError) as caught:
         check_project(broken)
