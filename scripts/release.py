@@ -15,6 +15,7 @@ import tempfile
 import tomllib
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def find_faults(version: str, *, tagged: bool) -> Iterator[str]:
             " change it, then type `make lock`"
         )
     heading, _ = read_changelog()
-    if not re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", heading):
+    if not _is_heading(heading, version):
         yield (
             f"CHANGELOG.md: the first section with entries is `## {heading}`,"
             f" expected `## [{version}] - YYYY-MM-DD`: rename it"
@@ -90,9 +91,18 @@ def read_changelog() -> tuple[str, str]:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
         heading, _, entries = section.partition("\n")
-        if re.search(r"^- ", entries, re.MULTILINE):
+        if re.sub(r"^#.*", "", entries, flags=re.MULTILINE).strip():
             return heading, entries
     return "none", ""
+
+
+def _is_heading(heading: str, version: str) -> bool:
+    """Whether a heading of the changelog names a version and a date."""
+    name, _, day = heading.partition(" - ")
+    try:
+        return name == f"[{version}]" and date.fromisoformat(day).isoformat() == day
+    except ValueError:
+        return False
 
 
 def compare_lock(lock: Path, project: Mapping[str, Any]) -> Iterator[str]:
@@ -190,6 +200,12 @@ def _list_members(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]
         match member:
             case ast.ClassDef():
                 yield from _list_members(member, f"{package}.{member.name}")
+            case ast.FunctionDef(name="__init__"):
+                yield from (
+                    f"{package}.{each.attr}"
+                    for each in ast.walk(member)
+                    if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store)
+                )
             case (
                 ast.FunctionDef(name=name)
                 | ast.AsyncFunctionDef(name=name)

@@ -151,8 +151,10 @@ def test_another_version_is_refused_by_all_that_name_one(origin: Path) -> None:
         f"## [{VERSION}]",
         f"## {VERSION} - 2026-11-30",
         f"## [{VERSION}] - soon",
+        f"## [{VERSION}] - 2026-99-99",
         "## [0.1.0] - 2026-11-30",
         f"## Unreleased\n\n### Added\n\n- Later.\n\n{HEADING}",
+        f"## Unreleased\n\n* Later.\n\n{HEADING}",
         f"{HEADING}\n\n## Unreleased",
     ],
 )
@@ -277,11 +279,13 @@ def test_a_patch_that_removes_public_names_is_refused(clone: Path) -> None:
     change(source / "artifact.py", "\nFORMAT =", "\nFORMATS =")
     change(source / "artifact.py", "def _present(", "def _turn(")
     change(source / "config.py", "    keys: ", "    columns: ")
+    change(source / "errors.py", "self.remedy = ", "self.advice = ")
     change(source / "contract/__init__.py", "Column, Dtype", "Column as _Column, Dtype")
     change_version(clone, VERSION, "7.0.1")
     (line,) = refusals(clone, "7.0.1")
     assert line == (
         "ml_ready.artifact.FORMAT, ml_ready.artifact.read_model, ml_ready.config.Join.keys,"
+        " ml_ready.errors.ProjectError.remedy,"
         f" ml_ready.contract.Column, ml_ready.runner.run: removed since {TAG}, expected only fixes:"
         " bring it back, or release a minor version"
     )
