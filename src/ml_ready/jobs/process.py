@@ -12,6 +12,13 @@ from .preprocess import preprocess
 def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     """Source tables → checked records → features and target of each window.
 
+    Parameters
+    ----------
+    project : Project
+    where : Paths
+    arguments : sequence of str
+        Overrides, as `configuration` takes them.
+
     Raises
     ------
     ConfigError, ContractError

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ml_ready.jobs import ingest, preprocess
+from ml_ready.jobs import ingest, preprocess, process
 from ml_ready.jobs.folders import Paths
 from ml_ready.jobs.run import run
 
@@ -13,11 +13,10 @@ STAGES = {"ingest": ingest.main, "preprocess": preprocess.main}
 
 def main(where: Paths, arguments: Sequence[str]) -> None:
     """Run both stages, which several hosts can share, or the one that `arguments` begin with."""
-    chosen, overrides = list(STAGES), arguments
     if arguments and arguments[0] in STAGES:
-        chosen, overrides = [arguments[0]], arguments[1:]
-    for stage in chosen:
-        STAGES[stage](PROJECT, where, overrides)
+        STAGES[arguments[0]](PROJECT, where, arguments[1:])
+    else:
+        process.main(PROJECT, where, arguments)
 
 
 if __name__ == "__main__":
