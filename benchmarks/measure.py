@@ -77,15 +77,15 @@ class Bench:
     def golden_path(self, folder: Path, **variables: str) -> dict[str, float]:
         """Do what `make demo` does, from bake to prediction; return the seconds of each step."""
         marks = [("start", time.perf_counter())]
-        said = ""
+        printed = ""
         command: Command = [sys.executable, TEMPLATE / "scripts" / "demo.py", folder]
         with running(command, folder, subprocess.PIPE, **variables) as process:
             for raw in process.stdout or ():
-                said += raw.decode(errors="replace")
+                printed += raw.decode(errors="replace")
                 if raw.startswith(b"== "):
                     marks.append((raw.decode()[3:].strip(), time.perf_counter()))
             if code := process.wait():
-                raise MeasureError(failure(command, code, said))
+                raise MeasureError(failure(command, code, printed))
         self.projects.append(folder / SLUG)
         steps = {title: end - start for (title, start), (_, end) in itertools.pairwise(marks)}
         return steps | {"total": marks[-1][1] - marks[0][1]}
@@ -169,13 +169,13 @@ def timed(command: Command, folder: Path, **variables: str) -> float:
             seconds = time.perf_counter() - started
         if code:
             output.seek(0)
-            said = output.read().decode(errors="replace")
-            raise MeasureError(failure(command, code, said))
+            printed = output.read().decode(errors="replace")
+            raise MeasureError(failure(command, code, printed))
     return seconds
 
 
 def failure(command: Command, code: int, output: str) -> str:
-    """Say in a line that a command failed, with the last thing that it said."""
+    """Say in a line that a command failed, with the last thing that it printed."""
     name = Path(command[0]).name
     if code == -signal.SIGKILL:
         return f"`{name}` was killed: out of memory, or it ran for more than {SECONDS_LIMIT:.0f} s"

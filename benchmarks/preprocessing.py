@@ -35,10 +35,10 @@ def _measured(bench: Bench, engine: str, python: Path) -> dict[str, float]:
         sample = pl.read_parquet(bench.project() / "data" / "raw" / "records.parquet")
         many = pl.concat([sample] * (ROWS // sample.height + 1)).head(ROWS)
         many.write_parquet(records, row_group_size=500_000)
-    expected, made = (bench.folder / f"{name}-sample.parquet" for name in ("polars", engine))
-    if not made.exists():
-        _run(python, engine, bench.project() / "data" / "raw" / "records.parquet", made)
-        if not pl.read_parquet(made).equals(pl.read_parquet(expected)):
+    expected, result = (bench.folder / f"{name}-sample.parquet" for name in ("polars", engine))
+    if not result.exists():
+        _run(python, engine, bench.project() / "data" / "raw" / "records.parquet", result)
+        if not pl.read_parquet(result).equals(pl.read_parquet(expected)):
             raise MeasureError(f"{engine} gives other features of the sample: fix {PROGRAMS.name}")
     figures: dict[str, float] = json.loads(_run(python, engine, records))
     return {TIME: figures["seconds"], MEMORY: figures["megabytes"]}

@@ -204,8 +204,8 @@ def processor() -> str:
     """Return the name of the processor."""
     information = Path("/proc/cpuinfo")
     text = information.read_text(encoding="utf-8") if information.exists() else ""
-    found = re.search(r"model name\s*: (.+)", text)
-    return found[1] if found else platform.machine()
+    match = re.search(r"model name\s*: (.+)", text)
+    return match[1] if match else platform.machine()
 
 
 if __name__ == "__main__":

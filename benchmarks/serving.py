@@ -55,7 +55,7 @@ request = function()
 end
 """
 
-# The fastest way that was found to serve it: one tensor in, no data frame.
+# The fastest way to serve it: one tensor in, no data frame.
 SAVE_FOR_MLFLOW = """
 import sys, mlflow, onnx
 options = {"intra_op_num_threads": 1}
@@ -168,8 +168,8 @@ def _measured(server: Server, **variables: str) -> dict[str, float]:
                 return figures | {MEMORY: sum(map(_resident, _tree(process.pid))) / 1000}
             except MeasureError as error:
                 output.seek(0)
-                said = output.read().decode(errors="replace").strip().splitlines() or ["nothing"]
-                raise MeasureError(f"{error}; the server said: {said[-1]}") from error
+                lines = output.read().decode(errors="replace").strip().splitlines() or ["nothing"]
+                raise MeasureError(f"{error}; the server said: {lines[-1]}") from error
 
 
 def _wait(server: Server, process: subprocess.Popen[bytes]) -> None:
@@ -224,11 +224,11 @@ def _load(wrk: Command, server: Server, connections: str, seconds: int) -> dict[
 
 
 def _tree(pid: int) -> list[int]:
-    found = [pid]
+    processes = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text(encoding="utf-8").split():
-            found += _tree(int(child))
-    return found
+            processes += _tree(int(child))
+    return processes
 
 
 def _resident(pid: int) -> float:

@@ -45,7 +45,8 @@ def pack(folder: Path, root: Path = ROOT) -> Path:
     modules = {
         path.relative_to(source).as_posix(): path.read_bytes()
         for path in (source / PACKAGE).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        # Nothing that an editor or a tool has left beside them.
+        if path.suffix in {".py", ".json", ".jinja"} or path.name == "py.typed"
     }
     # `ml-ready docs` opens them.
     pages = (root / "docs").glob("*.md")

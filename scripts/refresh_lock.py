@@ -33,13 +33,15 @@ def main() -> None:
     arguments = ["--regenerate"] if parser.parse_args().regenerate else []
     try:
         with tempfile.TemporaryDirectory() as folder:
-            made = dict(refreshed(Path(folder), arguments))
-            said = {lock: changes(packages(lock), packages(new)) for lock, new in made.items()}
-            for lock, new in made.items():
+            locked = dict(refreshed(Path(folder), arguments))
+            differences = {
+                lock: changes(packages(lock), packages(new)) for lock, new in locked.items()
+            }
+            for lock, new in locked.items():
                 lock.write_bytes(without_hash(new.read_bytes()))
     except ValueError as error:
         sys.exit(f"refresh_lock.py: every poetry.lock is as it was: {error}")
-    for lock, lines in said.items():
+    for lock, lines in differences.items():
         print(f"{lock.name}:" if lines else f"{lock.name}: every version is as it was")
         print("".join(f"  {line}\n" for line in lines), end="")
 
@@ -100,27 +102,27 @@ def locks(template: Path) -> dict[Path, dict[str, str]]:
         for name, values in questions.items()
         if isinstance(values, list) and not name.startswith("_")
     }
-    there = sorted((template / "{{cookiecutter.project_slug}}").glob("*poetry.lock*"))
-    names = {lock: Template(lock.name) for lock in there}
+    present = sorted((template / "{{cookiecutter.project_slug}}").glob("*poetry.lock*"))
+    names = {lock: Template(lock.name) for lock in present}
     found: dict[Path, dict[str, str]] = {}
     for values in itertools.product(*choices.values()):
         answers = dict(zip(choices, values, strict=True))
-        fitting = [lock for lock in there if names[lock].render(cookiecutter=answers)]
+        fitting = [lock for lock in present if names[lock].render(cookiecutter=answers)]
         if len(fitting) != 1:
             raise ValueError(
                 f"{len(fitting)} locks for {', '.join(f'{k}={v}' for k, v in answers.items())},"
                 " expected 1: fix the conditions in their names; add an empty file for a new one"
             )
         found.setdefault(fitting[0], answers)
-    if lost := [lock.name for lock in there if lock not in found]:
+    if lost := [lock.name for lock in present if lock not in found]:
         raise ValueError(f"no bake has {', '.join(lost)}: fix the condition or remove the file")
     return found
 
 
 def packages(lock: Path) -> dict[str, dict[str, Any]]:
     """Return what a lock says of each package."""
-    found = tomllib.loads(lock.read_text(encoding="utf-8")).get("package", [])
-    return {f"{package['name']} {package.get('markers', '')}": package for package in found}
+    content = tomllib.loads(lock.read_text(encoding="utf-8")).get("package", [])
+    return {f"{package['name']} {package.get('markers', '')}": package for package in content}
 
 
 def with_address(locked: dict[str, dict[str, Any]]) -> list[str]:

@@ -29,7 +29,9 @@ class _Command(NamedTuple):
 _OF_PROJECT = {
     "configure": _Command("jobs.configure", "train", "write params.yaml from conf/"),
     "predict": _Command("jobs.predict", "train", "score a file of records"),
-    "check": _Command("testing.checks", "testing", "hold the project to the library's contract"),
+    "check": _Command(
+        "testing.checks", "serve,testing,train", "hold the project to the library's contract"
+    ),
 }
 # Commands that know a project by its folder: `main(arguments)`, or the function named.
 OF_FOLDER = {
@@ -64,7 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif name == "--version":
         sys.stdout.write(f"ml-ready {version('ml-ready')}\n")
     else:
-        runner.run(lambda: _run(name, words[1:]), root=Path.cwd())
+        runner.run(lambda: _run(name, words[1:]), root=_root(Path.cwd()))
+
+
+def _root(folder: Path) -> Path:
+    """Return the folder with `pyproject.toml` that holds another one, or that one."""
+    above = (folder, *folder.parents)
+    return next((each for each in above if (each / _SETTINGS).is_file()), folder)
 
 
 def load_project(folder: Path) -> "Project":
@@ -91,15 +99,15 @@ def load_project(folder: Path) -> "Project":
     for each in (folder, *folder.parents):
         if (each / _SETTINGS).is_file():
             settings = tomllib.loads((each / _SETTINGS).read_text(encoding="utf-8"))
-            named = settings.get("tool", {}).get("ml-ready", {}).get("project", "")
-            module, _, attribute = str(named).partition(":")
+            reference = settings.get("tool", {}).get("ml-ready", {}).get("project", "")
+            module, _, attribute = str(reference).partition(":")
             if not (module and attribute):
                 break
             project = getattr(importlib.import_module(module), attribute, None)
             if isinstance(project, Project):
                 return project
             raise ProjectError(
-                f"{each / _SETTINGS}: tool.ml-ready.project is {named}, expected the name of a "
+                f"{each / _SETTINGS}: tool.ml-ready.project is {reference}, expected the name of a "
                 "Project, such as flight_delays.project:PROJECT."
             )
     raise ProjectError(
@@ -119,8 +127,8 @@ def _run(name: str, arguments: list[str]) -> None:
         if error.name is None or error.name.startswith(str(__package__)):
             raise
         raise ProjectError(
-            f"ml-ready {name} needs {error.name.partition('.')[0]}: install "
-            f"ml-ready[{command.extra}]"
+            f"ml-ready {name} needs {error.name.partition('.')[0]}:",
+            f"install ml-ready[{command.extra}], in a project by `python3 bootstrap.py`",
         ) from error
     if name in _OF_PROJECT:
         from .jobs.run import run

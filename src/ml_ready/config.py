@@ -56,7 +56,7 @@ class Section(BaseModel):
 
 
 class Join(Section):
-    """A table to join on the left, at most one row a key."""
+    """A table to join on the left, at most one row per key."""
 
     table: Name
     keys: Annotated[list[Name], Field(min_length=1)]
@@ -72,14 +72,16 @@ class Split(Section):
     @model_validator(mode="after")
     def _in_order(self) -> "Split":
         if type(self.train_until) is not type(self.validation_until):
-            raise ValueError("train_until and validation_until must be of one kind")
+            raise ValueError(
+                "train_until and validation_until must both be integers or both be dates"
+            )
         try:
             ordered = self.train_until < self.validation_until  # type: ignore[operator]
         except TypeError as error:
             raise ValueError(f"train_until and validation_until: {error}") from error
         if not ordered:
             raise ValueError(
-                f"train_until ({self.train_until}) must lie before validation_until "
+                f"train_until ({self.train_until}) must be before validation_until "
                 f"({self.validation_until})"
             )
         return self
@@ -106,7 +108,7 @@ Evaluation = TypeVar("Evaluation", bound=BaseModel)
 
 
 class Config(Section, Generic[Hyperparameters, Evaluation]):
-    """The whole configuration; `training/` types what its model and its evaluation take."""
+    """The whole configuration; the model of the project types `model`, its task `evaluation`."""
 
     source: Name
     seed: Annotated[int, Field(ge=0, lt=2**32)]

@@ -16,7 +16,7 @@ _STYLE = "body { max-width: 50rem; margin: 2rem auto; font-family: sans-serif; l
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Open a page in the browser, or print where it is.
+    """Open a page in the browser.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises
     ------
     ProjectError
-        For an unknown page.
+        For an unknown page, or if no browser opens it.
     """
     parser = argparse.ArgumentParser("ml-ready docs", description="Open a page of documentation.")
     parser.add_argument("page", nargs="?", default="library", help=f"one of {', '.join(pages())}")

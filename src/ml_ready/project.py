@@ -84,7 +84,8 @@ class Task(Protocol):
         """Return the pydantic model of `evaluation` in `conf/config.yaml`.
 
         It has `baseline_features`, `bootstrap_samples`, `confidence`, `minimum_gain` and
-        `parity_tolerance`, and the thresholds of `checks`.
+        `parity_tolerance`, and the thresholds of `checks`. `minimum_gain` has the unit of a gain,
+        `parity_tolerance` that of a score.
         """
 
     def outputs(self, described: Mapping[str, Any]) -> Outputs:
@@ -116,7 +117,7 @@ class Task(Protocol):
         config: Any,
         seed: int,
     ) -> dict[str, tuple[Interval, Interval]]:
-        """Return score, and gain of `model` over it, of each model, with intervals."""
+        """Return the score of each model and the gain of `model` over it, each with an interval."""
 
     def checks(
         self,
@@ -173,7 +174,7 @@ class Model(Protocol):
         """Return a model that is fitted on the training window."""
 
     def predict(self, model: Any, frame: pl.DataFrame) -> "np.ndarray":
-        """Score rows with a fitted model."""
+        """Score rows with a fitted model: shape (rows,), or (rows, outputs) for several outputs."""
 
 
 @dataclass(frozen=True)
@@ -191,21 +192,21 @@ class Project:
     numeric, categorical : sequence of str
         Names of the features: numbers (Float32, may be missing) and texts (never missing).
     features : callable
-        From a lazy frame with the columns known at prediction time, the frame with the features
-        added, row by row.
+        Takes a lazy frame with the columns known at prediction time, and returns it with the
+        features added. The features of a row may depend on that row alone.
     add_target : callable
-        From a lazy frame with all columns, the frame with the target added, without the rows whose
-        target is unknown.
+        Takes a lazy frame with all columns, and returns it with the target added, without the rows
+        whose target is unknown.
     task : Task
     model : str or Model
         The model, or the dotted name of its module, which is imported at first use: serving needs
         no training library.
     source : callable
-        From the folder of source tables and the name of a table in `conf/data`, that table. Files
-        by default.
+        Takes the folder of source tables and the name of a table in `conf/data`, and returns that
+        table. Reads files by default.
     split : callable
-        From a lazy frame and `data.split` of the configuration, a lazy frame per window. By time by
-        default.
+        Takes a lazy frame and `data.split` of the configuration, and returns a lazy frame per
+        window. Cuts by time by default.
 
     Examples
     --------

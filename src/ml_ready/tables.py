@@ -50,10 +50,10 @@ def files(path: Path, remedy: str = _CHECK) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise ContractError(f"{path}: no such file. {remedy}")
+        raise ContractError(f"{path}: no such file.", remedy)
     paths = sorted(each for each in path.rglob("*") if each.suffix in _SUFFIXES and each.is_file())
     if not paths:
-        raise ContractError(f"{path}: no {' or '.join(_SUFFIXES)} file in this folder. {remedy}")
+        raise ContractError(f"{path}: no {' or '.join(_SUFFIXES)} file in this folder.", remedy)
     return paths
 
 
@@ -70,7 +70,7 @@ def read(path: Path, remedy: str = _CHECK) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame of shape (rows, columns)
-        From CSV every cell is text, an empty one, quoted or not, missing: the contract reads it.
+        Cells of a CSV file are text, and empty cells are missing: `contract.check` converts them.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def read_named(folder: Path, name: str) -> pl.DataFrame:
 
 
 def schema(path: Path, remedy: str = _CHECK) -> pl.Schema:
-    """Look up names and types of a table, which are the same in all its files, or it is refused.
+    """Return the column names and types of a table; refuse a table whose files differ in them.
 
     Parameters
     ----------
@@ -176,7 +176,8 @@ def schema(path: Path, remedy: str = _CHECK) -> pl.Schema:
         if got != expected:
             raise ContractError(
                 f"{each}: has the columns {_listed(got)}, expected those of {first.name}: "
-                f"{_listed(expected)}. Write all files of a table alike."
+                f"{_listed(expected)}.",
+                "Write all files of a table alike.",
             )
     return expected
 
@@ -239,7 +240,7 @@ def join(table: pl.DataFrame, others: Sequence[tuple["Join", pl.DataFrame]]) -> 
     """
     for declared, other in others:
         joined_schema(table.schema, other.schema, declared)
-        require_one_row_a_key(declared, other.height, other.n_unique(declared.keys))
+        require_one_row_per_key(declared, other.height, other.n_unique(declared.keys))
         table = table.join(other, on=declared.keys, how="left", maintain_order="left")
     return table
 
@@ -268,13 +269,14 @@ def joined_schema(table: pl.Schema, other: pl.Schema, declared: "Join") -> pl.Sc
         if missing:
             raise ContractError(
                 f"{declared.table}: key {', '.join(missing)} is not in {name}, which has "
-                f"{', '.join(side)}. Fix data.joins in conf/."
+                f"{', '.join(side)}.",
+                "Fix data.joins in conf/.",
             )
     both = sorted(set(table) & set(other) - set(declared.keys))
     if both:
         raise ContractError(
-            f"{declared.table}: {', '.join(both)} is in the records already. Rename or drop "
-            "it in one of the tables, or make it a key."
+            f"{declared.table}: {', '.join(both)} is in the records already.",
+            "Rename or drop it in one of the tables, or make it a key.",
         )
     try:
         left, right = pl.LazyFrame(schema=table), pl.LazyFrame(schema=other)
@@ -282,12 +284,12 @@ def joined_schema(table: pl.Schema, other: pl.Schema, declared: "Join") -> pl.Sc
     except pl.exceptions.SchemaError as error:
         reason = str(error).splitlines()[0]
         raise ContractError(
-            f"{declared.table}: keys of different types: {reason}. Convert one of them."
+            f"{declared.table}: keys of different types: {reason}.", "Convert one of them."
         ) from error
 
 
-def require_one_row_a_key(declared: "Join", rows: int, keys: int) -> None:
-    """Stop where a table is empty or repeats a key, of which every record can have one row.
+def require_one_row_per_key(declared: "Join", rows: int, keys: int) -> None:
+    """Raise if a joined table is empty or has more than one row per key.
 
     Parameters
     ----------
@@ -305,5 +307,6 @@ def require_one_row_a_key(declared: "Join", rows: int, keys: int) -> None:
     if rows > keys:
         raise ContractError(
             f"{declared.table}: {rows - keys} rows repeat a key of {', '.join(declared.keys)}, "
-            "expected one row a key. Remove the duplicates."
+            "expected one row per key.",
+            "Remove the duplicates.",
         )

@@ -42,7 +42,10 @@ def test_a_command_without_its_extra_says_what_to_install(monkeypatch: pytest.Mo
     for name in [name for name in sys.modules if name.startswith("ml_ready.aws")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(SystemExit, match=r"endpoint needs boto3: install ml-ready\[aws\]$"):
+    with pytest.raises(
+        SystemExit,
+        match=r"endpoint needs boto3: install ml-ready\[aws\], in a project by `python3 boot",
+    ):
         cli.main(["endpoint", "status"])
 
 

@@ -139,7 +139,8 @@ class Endpoint:
         others += [each for each in approved if each < number]
         if number in serving and not others:
             raise ProjectError(
-                f"{self.name} serves version {number}: no version before it is approved"
+                f"{self.name} serves version {number}, and no earlier version is approved:",
+                "approve one, `poe registry approve VERSION`, or stop: `poe endpoint delete`",
             )
         self._reject(number)
         if number in serving:
@@ -163,7 +164,10 @@ class Endpoint:
         self._settled()
         variants = self.variants()
         if len(variants) == 1:
-            raise ProjectError(f"{self.name} serves one version, which gets all requests")
+            raise ProjectError(
+                f"{self.name} serves one version, expected two:",
+                "deploy another with `poe endpoint deploy VERSION=SHARE VERSION=SHARE`",
+            )
         numbers = sorted(number for number, _ in variants.values())
         if numbers != sorted(shares):
             raise ProjectError(
@@ -184,7 +188,10 @@ class Endpoint:
             )
             self._settle()
             if not self.aws.dry_run and self.serving() != shares:
-                raise AwsError(f"{self.name} keeps its shares:", "see poe endpoint status")
+                raise AwsError(
+                    f"{self.name}: SageMaker did not apply the shares:",
+                    "look at `poe endpoint status`, then run the command again",
+                )
         self.registry.promote(_most(shares))
 
     def status(self) -> Iterator[str]:

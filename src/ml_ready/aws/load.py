@@ -104,7 +104,7 @@ def bodies(url: str, records: Path) -> list[str]:
         When the server does not answer, or there are no records.
     """
     if not records.is_file():
-        raise ProjectError(f"{records}: no such file.", "Make it first: poe pipeline")
+        raise ProjectError(f"{records}: no such file.", "Make it first: `poe pipeline`")
     try:
         # No proxy in between: the users have none either.
         with build_opener(ProxyHandler({})).open(f"{url}/openapi.json", timeout=10) as answer:

@@ -248,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = options.out or root / _OUT
     if out.exists() and not (out / MARK).exists():
         raise ProjectError(
-            f"{out}: already exists, and is not of this command:", "choose another --out"
+            f"{out}: already exists, and this command did not make it:", "choose another --out"
         )
     require_docker()
     os.environ |= PLATFORM

@@ -34,7 +34,7 @@ class Checked(NamedTuple):
 
     @property
     def tally(self) -> Tally:
-        """The numbers of it."""
+        """The counts of this batch."""
         return Tally(self.valid.height, self.quarantined.height, self.counts)
 
 
@@ -47,8 +47,8 @@ def check(frame: pl.DataFrame, columns: Sequence[Column], *, text: bool = False)
         The batch; columns that are not in the contract are dropped.
     columns : sequence of Column
     text : bool
-        Whether columns of text, as CSV has them, are read as the type that the contract wants; a
-        cell that cannot be read breaks the rule of its column.
+        Whether text columns, such as those of a CSV file, are converted to the types of the
+        contract; a cell that cannot be converted breaks the rule of its column.
 
     Returns
     -------
@@ -112,8 +112,8 @@ def require_columns(schema: pl.Schema, columns: Sequence[Column], *, text: bool 
     missing = [column.name for column in columns if column.name not in schema]
     if missing:
         raise ContractError(
-            f"Columns missing: {', '.join(missing)}. Got {', '.join(schema)}. "
-            "Add them to the source, or change schema.py."
+            f"Columns missing: {', '.join(missing)}. Got {', '.join(schema)}.",
+            "Add them to the source, or change schema.py.",
         )
     for column in columns:
         got, expected = schema[column.name], column.polars_type
@@ -151,7 +151,7 @@ def require_tolerated(tally: Tally, tolerance: float) -> None:
     Raises
     ------
     ContractError
-        With the number of rows a rule.
+        With the number of rows per rule.
 
     Examples
     --------

@@ -66,8 +66,8 @@ class Column:
     allowed : tuple of str
         The only texts it may be; empty means any.
     known_at_prediction : bool
-        False for what is not known when it is predicted: kept in training data, refused in a
-        request, and never a feature.
+        False for a field whose value is unknown at prediction time: it is kept in training data,
+        refused in requests, and never a feature.
 
     Raises
     ------

@@ -46,15 +46,15 @@ def violations(
     kg must be a number from 0 to 100, and not missing
     """
     broken = []
-    known = {column.name: column for column in inputs(columns)}
+    allowed = {column.name: column for column in inputs(columns)}
     for name, value in record.items():
-        if name not in known:
+        if name not in allowed:
             later = any(column.name == name for column in columns)
             reason = (
                 "is not known at prediction time" if later else "is not a field of the contract"
             )
             broken.append(Violation(name, value, reason))
-    for name, column in known.items():
+    for name, column in allowed.items():
         value = record.get(name)
         try:
             msgspec.convert(value, field_type(column), strict=strict)

@@ -173,8 +173,8 @@ def lead(names: Sequence[str]) -> Iterator[str]:
                 others.append(stack.enter_context(meeting.accept()[0]))
             except TimeoutError as error:
                 raise ConfigError(
-                    f"{len(others) + 1} of {len(names)} hosts have come to {first} within "
-                    f"{PATIENCE:g} s, expected {', '.join(names)}: see the logs of the others"
+                    f"{len(others) + 1} of {len(names)} hosts reached {first} within "
+                    f"{PATIENCE:g} s, expected {', '.join(names)}: see the logs of the missing ones"
                 ) from error
         outcome = f"the driver on {first} has failed, see its log"
         try:
@@ -218,4 +218,6 @@ def follow(first: str, name: str) -> None:
     with meeting, java(), worker(first, name), meeting.makefile(encoding="utf-8") as answer:
         outcome = answer.read()
     if outcome != _DONE:
-        raise ConfigError(outcome or f"the driver on {first} has gone without a word, see its log")
+        raise ConfigError(
+            outcome or f"the connection to the driver on {first} was lost, see its log"
+        )

@@ -8,12 +8,11 @@ import yaml
 
 
 def repair_locks(root: Path) -> None:
-    """Remove what a killed run leaves of DVC's files, and the next one would stop at.
+    """Remove what a killed run leaves of DVC's files, so that the next run can start.
 
-    That is a `dvc.lock` that was cut off: what has run is in DVC's cache. One with the marks of a
-    merge is left to whoever merges. And `.dvc/tmp/rwlock`, which lists who reads and writes what:
-    where it was cut off too, or where no process of the list runs, also where another process has
-    the number of one.
+    It removes a `dvc.lock` that was cut off, since DVC's cache has the results, but keeps one with
+    merge conflicts. It also removes `.dvc/tmp/rwlock` if that was cut off, or if no process that it
+    lists still runs.
 
     Parameters
     ----------

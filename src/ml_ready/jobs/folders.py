@@ -72,7 +72,7 @@ class Paths:
 
     def remedy(self, name: str) -> str:
         """Say what to do where a window is missing."""
-        return f"Give the job an input `{name}`." if self.job else "Make it first: poe pipeline"
+        return f"Give the job an input `{name}`." if self.job else "Make it first: `poe pipeline`"
 
 
 def paths(root: Path) -> Paths:

@@ -54,7 +54,7 @@ def preprocess(project: Project, where: Paths, config: Config[Any, Any]) -> None
     ContractError
         As `main` does.
     """
-    records = tables.read(where.raw / RECORDS_FILE, "Run the stages before it: poe pipeline")
+    records = tables.read(where.raw / RECORDS_FILE, "Run the stages before it: `poe pipeline`")
     cut = windows(project, records, config.data.split)
     target = project.target
     require_variety({name: extent(window, target) for name, window in cut.items()}, target)
@@ -130,9 +130,9 @@ def require_no_leakage(project: Project) -> None:
     ContractError
         Naming the column.
     """
-    known = {column.name: column.polars_type for column in project.inputs}
+    types = {column.name: column.polars_type for column in project.inputs}
     try:
-        project.features(pl.LazyFrame(schema=known)).collect_schema()
+        project.features(pl.LazyFrame(schema=types)).collect_schema()
     except pl.exceptions.ColumnNotFoundError as error:
         reason = str(error).splitlines()[0]
         raise ContractError(

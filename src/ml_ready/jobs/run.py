@@ -60,7 +60,7 @@ def console_script(module: str, root: Path) -> Callable[[], None]:
     def script() -> None:
         # As the first process of a container, it would not receive SIGTERM without a handler.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        run(lambda *given: importlib.import_module(module).main(*given), root)
+        run(lambda *arguments: importlib.import_module(module).main(*arguments), root)
 
     return script
 

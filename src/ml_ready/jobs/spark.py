@@ -17,7 +17,7 @@ from ..config import DataConfig
 from ..contract import Column
 from ..errors import ConfigError, ContractError
 from ..project import Project
-from ..tables import files, joined_schema, require_one_row_a_key, schema
+from ..tables import files, joined_schema, require_one_row_per_key, schema
 from ..windows import Extent, cut, require_comparable, require_filled, require_variety
 from . import cluster
 from .configure import configuration
@@ -188,7 +188,7 @@ def _joined(project: Project, spark: Any, source: Path, config: DataConfig) -> A
         other = _read(spark, source / declared.table)
         keys = other.groupBy(declared.keys).agg(F.count("*").alias("rows of the key"))
         rows, distinct = keys.agg(F.sum("rows of the key"), F.count("*")).first()
-        require_one_row_a_key(declared, rows or 0, distinct)
+        require_one_row_per_key(declared, rows or 0, distinct)
         table = table.join(other, on=declared.keys, how="left")
     return table.select([column.name for column in project.columns])
 

@@ -203,8 +203,8 @@ class BinaryClassification:
         """
         from sklearn import metrics as m
 
-        called = (scores >= outputs.threshold).astype(int)
-        matrix = m.confusion_matrix(target, called, labels=[0, 1])
+        predicted = (scores >= outputs.threshold).astype(int)
+        matrix = m.confusion_matrix(target, predicted, labels=[0, 1])
         negative, false_alarms, missed, hits = matrix.ravel()
         return {
             "rows": target.size,
@@ -214,9 +214,9 @@ class BinaryClassification:
             "log_loss": float(m.log_loss(target, scores, labels=[0, 1])),
             "brier": float(m.brier_score_loss(target, scores)),
             "calibration_error": calibration_error(target, scores),
-            "precision": float(m.precision_score(target, called, zero_division=0.0)),
-            "recall": float(m.recall_score(target, called, zero_division=0.0)),
-            "f1": float(m.f1_score(target, called, zero_division=0.0)),
+            "precision": float(m.precision_score(target, predicted, zero_division=0.0)),
+            "recall": float(m.recall_score(target, predicted, zero_division=0.0)),
+            "f1": float(m.f1_score(target, predicted, zero_division=0.0)),
             "true_positives": int(hits),
             "false_positives": int(false_alarms),
             "false_negatives": int(missed),

@@ -77,7 +77,10 @@ class Outputs:
     def __post_init__(self) -> None:
         """Refuse what is neither a mean nor rising quantiles."""
         if [*self.columns] != names(sorted({*self.levels})):
-            raise ValueError(f"columns are {self.columns}, expected mean, or q0.5, q0.9 and alike")
+            raise ValueError(
+                f"columns are {self.columns}, expected ['mean'], or rising quantiles such as "
+                "['q0.5', 'q0.9']"
+            )
 
     @property
     def width(self) -> int:

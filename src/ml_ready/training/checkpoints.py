@@ -20,7 +20,7 @@ class Checkpoints:
     folder : pathlib.Path, optional
         Without one, nothing is kept.
     identity : str
-        What the result depends on: the state of another training is never taken up.
+        A hash of what the result depends on. A state with another identity is ignored.
 
     Examples
     --------
@@ -38,12 +38,15 @@ class Checkpoints:
         self._folder = folder
         self._identity = identity
 
-    def due(self, done: int, most: int) -> Iterator[int]:
-        """Yield the round numbers to save at, ending with `most`; `done` rounds are complete.
+    def due(self, completed: int, total: int) -> Iterator[int]:
+        """Yield the round numbers to save at, ending with `total`.
 
         Parameters
         ----------
-        done, most : int
+        completed : int
+            Rounds that are done.
+        total : int
+            Rounds in the end.
 
         Yields
         ------
@@ -59,10 +62,10 @@ class Checkpoints:
         >>> list(Checkpoints().due(90, 100))
         [100]
         """
-        step = max(1, most // _SHARES) if self._folder else most
-        yield from range(done + step - done % step, most, step)
-        if done < most:
-            yield most
+        step = max(1, total // _SHARES) if self._folder else total
+        yield from range(completed + step - completed % step, total, step)
+        if completed < total:
+            yield total
 
     def save(self, name: str, state: Any) -> None:
         """Keep a state, in place of the one before; an interruption leaves one or the other.

@@ -68,8 +68,8 @@ def require_parity(trained: np.ndarray, exported: np.ndarray, tolerance: float) 
     """
     if trained.shape != exported.shape:
         raise ParityError(
-            f"The trained model predicts {trained.shape} values, the exported {exported.shape}.",
-            "Give them one shape in predict() of training/model.py.",
+            f"The trained model predicts the shape {trained.shape}, the exported {exported.shape}.",
+            "Return the shape of the export in predict() of training/model.py.",
         )
     differences = np.abs(trained - exported).reshape(len(trained), -1)
     worst = float(np.nan_to_num(differences, nan=np.inf).max())

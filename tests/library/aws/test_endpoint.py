@@ -171,7 +171,7 @@ def test_a_rollback_of_a_version_that_was_rejected_goes_no_further_back_again(
         assert Endpoint(aws).serving() == {2: 1}
     newest, *_ = Registry(aws).versions()
     assert Registry(aws).note(newest) == "quality fell"
-    with pytest.raises(ProjectError, match="wanted version 9, there is 3 Rejected"):
+    with pytest.raises(ProjectError, match="expected version 9, got 3 Rejected"):
         Endpoint(aws).rollback(9)
 
 
@@ -301,11 +301,13 @@ def test_shares_go_to_approved_versions_alone_and_are_looked_at(
     monkeypatch.setattr(
         Aws, "change", lambda self, *to, **what: taken in to or change(self, *to, **what)
     )
-    with pytest.raises(AwsError, match="keeps its shares: see poe endpoint status"):
+    with pytest.raises(
+        AwsError, match="SageMaker did not apply the shares: look at `poe endpoint status`"
+    ):
         Endpoint(aws).weigh({1: 1, 2: 9})
     assert in_production(aws) == 1
     Registry(aws).judge(2, "Rejected", "bad")
-    with pytest.raises(ProjectError, match="wanted version 2, approved"):
+    with pytest.raises(ProjectError, match="expected version 2, approved"):
         Endpoint(aws).weigh({1: 1, 2: 9})
     assert asked(taken) == []
 
@@ -413,7 +415,7 @@ def test_an_endpoint_is_made_weighed_and_deleted_by_command(
 ) -> None:
     register(aws, results, "ab")
     endpoint.main(["deploy", "1", *TYPED])
-    with pytest.raises(ProjectError, match="serves one version, which gets all requests"):
+    with pytest.raises(ProjectError, match="serves one version, expected two: deploy another"):
         endpoint.main(["weights", "1=2", *TYPED])
     endpoint.main(["deploy", "1=9", "2=1", *TYPED])
     endpoint.main(["weights", "1=2", "2=3", *TYPED])
@@ -453,7 +455,9 @@ def test_a_mistake_ends_a_command_with_one_line(
     register(aws, results)
     Endpoint(aws).deploy()
     monkeypatch.setattr("sys.argv", ["endpoint", "rollback", "1", *TYPED])
-    with pytest.raises(SystemExit, match=r"^error: .* no version before it is approved$"):
+    with pytest.raises(
+        SystemExit, match=r"^error: .* and no earlier version is approved: approve one, `poe reg"
+    ):
         runner.run(endpoint.main)
 
 

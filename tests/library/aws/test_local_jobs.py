@@ -93,7 +93,7 @@ def test_a_folder_that_is_missing_or_not_made_here_is_named(run: Run, tables: Pa
     out = run("process", tables)
     (out / local.MARK).unlink()
     with pytest.raises(
-        ProjectError, match="/out: already exists, and is not of this command: choose another"
+        ProjectError, match="/out: already exists, and this command did not make it: choose"
     ):
         run("process", tables)
 

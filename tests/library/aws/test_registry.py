@@ -38,14 +38,14 @@ def test_a_version_is_registered_once_and_waits_for_approval(
     described = aws.read("sagemaker", "describe_model_package", ModelPackageName=first)
     assert described["CustomerMetadataProperties"]["git_commit"] == "abc"
     with pytest.raises(
-        ProjectError, match="in eu-central-1: wanted an approved version, there is 1 Pending"
+        ProjectError, match="in eu-central-1: expected an approved version, got 1 Pending"
     ):
         Endpoint(aws).deploy()
     Registry(aws).judge(1, "Approved", "good")
     Registry(aws).judge(1, "Approved", "good")
     assert "Version 1 is Approved already" in capsys.readouterr().out
     Registry(aws).judge(1, "Rejected", "bad")
-    with pytest.raises(ProjectError, match="wanted version 1, approved, there is 1 Rejected"):
+    with pytest.raises(ProjectError, match="expected version 1, approved, got 1 Rejected"):
         Endpoint(aws).deploy({1: 1})
 
 

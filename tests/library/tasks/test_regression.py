@@ -50,7 +50,7 @@ def test_a_file_is_answered_as_a_request_is() -> None:
     "columns", [[], ["q0.9", "q0.5"], ["q0.5", "q0.5"], ["q1"], ["q0.50"], ["mean", "q0.5"], ["x"]]
 )
 def test_other_columns_are_no_outputs(columns: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"expected mean, or q0\.5"):
+    with pytest.raises(ValueError, match=r"expected \['mean'\], or rising"):
         Outputs(columns)
 
 

@@ -28,7 +28,7 @@ def test_equal_scores_are_in_parity(shape: tuple[int, ...]) -> None:
 
 
 def test_scores_of_another_shape_are_stopped() -> None:
-    with pytest.raises(ParityError, match=r"predicts \(3,\) values, the exported \(3, 1\)"):
+    with pytest.raises(ParityError, match=r"predicts the shape \(3,\), the exported \(3, 1\)"):
         require_parity(np.zeros(3), np.zeros((3, 1)), 1e-5)
 
 
