@@ -27,7 +27,7 @@ SLUG = "harbour-crane-s-wear"
 BUCKET = "models-123456789012"
 REQUESTS = 25_000  # of each variant of an experiment
 SERVING = "docker run --rm --publish"
-VERSIONS = "tests/library/aws/test_delivery.py: it takes several versions"
+VERSIONS = "tests/library/aws/test_endpoint.py: it takes several versions"
 EXPERIMENT = "test_an_experiment_is_run_as_it_is_described"
 LEFT = "test_nothing_is_left_to_pay_for"
 INSIDE = "it runs in the images"
@@ -50,10 +50,10 @@ ELSEWHERE = {
     "poe endpoint weights 3=50 4=50": VERSIONS,
     "poe endpoint deploy 3 --shadow 4": VERSIONS,
     f'poe pipeline-deploy "$TRAIN" "$SERVE" --spark "$(digest "$REGISTRY/{SLUG}-spark")"': (
-        "tests/library/aws/test_sagemaker.py"
+        "tests/library/aws/test_definition.py"
     ),
     "poe pipeline-run data/sample ProcessHosts=2": (
-        "tests/library/aws/test_delivery.py gives a parameter"
+        "tests/library/aws/test_pipeline.py gives a parameter"
     ),
 }
 TRANSFORM = f"s3://{BUCKET}/{SLUG}/transform"
@@ -81,6 +81,13 @@ models, window = map(Path, sys.argv[1:])
 assert np.isfinite(Predictor(PROJECT, unpacked(models)).score(pl.read_parquet(window))).all()
 """
 SIGN_IN = "aws ecr get-login-password | docker login"
+
+
+def test_what_runs_elsewhere_names_a_file_that_is_there() -> None:
+    names = re.findall(r"tests/\S+\.py|test_\w+\.py", " ".join(ELSEWHERE.values()))
+    assert names
+    folders = (Path(__file__).parents[2], Path(__file__).parent)
+    assert [n for n in names if not any((folder / n).is_file() for folder in folders)] == []
 
 
 def free_port() -> int:

@@ -68,6 +68,7 @@ def test_a_wheel_holds_the_source_the_pages_the_licence_and_its_extras(wheel: Pa
     assert contents[f"{information}/licenses/LICENSE"] == (TEMPLATE / "LICENSE").read_bytes()
     metadata = message_from_bytes(contents[f"{information}/METADATA"])
     assert metadata.get_all("Provides-Extra") == list(EXTRAS)
+    assert metadata["Requires-Python"] == SETTINGS["project"]["requires-python"]
     required = metadata.get_all("Requires-Dist", [])
     # Alone, it needs nothing.
     assert all("extra ==" in each for each in required)
@@ -118,4 +119,4 @@ def test_without_extras_a_command_says_what_to_install(wheel: Path, tmp_path: Pa
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
         assert line.startswith(f"error: ml-ready {command} needs ")
-        assert line.endswith(f": install ml-ready[{extra}]")
+        assert line.endswith(f": install ml-ready[{extra}], in a project by `python3 bootstrap.py`")

@@ -89,6 +89,10 @@ def test_a_bake_says_nothing_of_what_was_not_chosen(answers: dict[str, str], var
     assert gates.foreign(variant, answers) == []
 
 
+def test_the_readme_has_at_most_150_lines(variant: Path) -> None:
+    assert len((variant / "README.md").read_text("utf-8").splitlines()) <= 150
+
+
 def test_windows_can_hold_a_bake(variant: Path) -> None:
     assert gates.unsafe_names(gates.files(variant)) == []
 
