@@ -86,3 +86,7 @@ def environment(user: dict[str, str], shared: Path) -> dict[str, str]:
     if bundle := settings.get("cert") or user.get("SSL_CERT_FILE"):
         found["PIP_CERT"] = shutil.copy(bundle, str(shared / "certificates.pem"))
     return found
+
+
+if __name__ == "__main__":
+    root(sys.argv[1])
