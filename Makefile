@@ -1,6 +1,6 @@
 # What users and maintainers of the template type; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help bake demo test library benchmark lock sample snapshot release
+.PHONY: help bake demo test library proofs benchmark lock sample snapshot release
 
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
@@ -29,6 +29,9 @@ endif
 
 library: $(INSTALLED) ## types, tests and coverage of the library, with the packages that a project locks (ARGS='-k …')
 	@.venv/bin/python scripts/library.py $(ARGS)
+
+proofs: $(INSTALLED) ## slow tests of code that has changed since they passed last: tests/proofs.md (ARGS=--all runs all)
+	@.venv/bin/python -m scripts.proofs $(ARGS)
 
 benchmark: $(INSTALLED) ## speed against peers, as a table
 	@.venv/bin/python benchmarks/run.py $(ARGS)

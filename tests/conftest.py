@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from cookiecutter.main import cookiecutter
 
+from tests import proofs
 from tests.project import engine
 
 TEMPLATE = Path(__file__).parents[1]
@@ -151,6 +152,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """Name this run, unless it is a worker of another one or a test of it has started this one."""
     config.stash[NAMED] = engine.RUN not in os.environ
     os.environ.setdefault(engine.RUN, uuid.uuid4().hex)
+    # Workers inherit the answer: they do not see whether somebody chose tests.
+    chosen = config.args_source is pytest.Config.ArgsSource.ARGS
+    os.environ.setdefault(proofs.ASKED, "yes" if chosen else "no")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave proofs out of a run of all tests."""
+    if os.environ[proofs.ASKED] == "no":
+        left = [
+            item
+            for item in items
+            if any(proof.covers(item.nodeid) for proof in proofs.PROOFS.values())
+        ]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -161,6 +177,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in a line how many tests were skipped for a reason."""
+    if os.environ[proofs.ASKED] == "no":
+        names = ", ".join(proofs.PROOFS)
+        terminalreporter.write_line(f"proofs, which `make proofs` runs: {names} ({proofs.PAGE})")
     reports = terminalreporter.stats.get("skipped", [])
     for reason, count in Counter(report.longrepr[2] for report in reports).items():
         terminalreporter.write_line(f"{count} {reason[0].lower()}{reason[1:]}")

@@ -1,0 +1,135 @@
+"""Proofs: slow tests of code that seldom changes, which `make proofs` runs, and CI does not.
+
+`tests/proofs.md` says when each passed last, and with which code. CI refuses a page that is older
+than the code.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+TEMPLATE = Path(__file__).parents[1]
+PAGE = "tests/proofs.md"
+PROJECT = "{{cookiecutter.project_slug}}"
+ASKED = "ML_READY_PROOFS"
+"""The variable that says whether a run of pytest holds proofs: `yes` or `no`."""
+HEAD = """\
+# Proofs
+
+Slow tests of code that seldom changes. `make proofs` runs those whose code has changed since, and
+writes this page; CI refuses it when it is older than the code. `tests/proofs.py` lists the code.
+
+| proof | shows | passed on | tests | minutes | code |
+|---|---|---|---|---|---|
+"""
+
+
+class Proof(NamedTuple):
+    """Tests, and the code that they show.
+
+    Parameters
+    ----------
+    shows : str
+        What holds when the tests pass.
+    tests : tuple of str
+        Files, or tests in them, as pytest takes them.
+    code : tuple of str
+        Patterns of files. The files of the tests count too.
+    """
+
+    shows: str
+    tests: tuple[str, ...]
+    code: tuple[str, ...]
+
+    def covers(self, test: str) -> bool:
+        """Whether a test, by its node id, belongs to this proof."""
+        function = test.partition("[")[0]
+        return any(name in (function, function.partition("::")[0]) for name in self.tests)
+
+    def digest(self, root: Path) -> str:
+        """Hash the code in a folder; a pattern without a file is a mistake."""
+        files = {root / name.partition("::")[0] for name in self.tests}
+        for pattern in self.code:
+            matches = {path for path in root.glob(pattern) if path.is_file()}
+            if not matches:
+                raise FileNotFoundError(f"tests/proofs.py: no file matches {pattern}")
+            files |= {path for path in matches if path.suffix != ".pyc"}
+        content = hashlib.sha256()
+        for path in sorted(files):
+            content.update(f"{path.relative_to(root).as_posix()}\n".encode())
+            content.update(hashlib.sha256(path.read_bytes()).digest())
+        return content.hexdigest()[:12]
+
+
+CONTAINER = "tests/project/test_container.py"
+PROOFS = {
+    "bootstrap": Proof(
+        "`bootstrap.py` with real pip and Poetry: indexes, credentials, certificates, kills",
+        ("tests/project/test_bootstrap.py",),
+        (f"{PROJECT}/bootstrap.py", f"{PROJECT}/poetry.toml"),
+    ),
+    "ci": Proof(
+        "each job of GitHub's workflow and GitLab's pipeline, in a repository and a monorepo",
+        ("tests/project/test_ci.py",),
+        (
+            f"{PROJECT}/.github/workflows/*",
+            f"{PROJECT}/*.gitlab-ci.yml*",
+            f"{PROJECT}/bootstrap.py",
+            "hooks/post_gen_project.py",
+            "tests/project/workflow.py",
+        ),
+    ),
+    "clients": Proof(
+        "the server in its container: memory over 100,000 requests, bodies that do not arrive, "
+        "large bodies, load, its own description",
+        (
+            f"{CONTAINER}::test_the_server_does_not_grow_over_a_hundred_thousand_requests",
+            f"{CONTAINER}::test_a_server_that_keeps_what_it_is_sent_is_found",
+            f"{CONTAINER}::test_a_body_that_does_not_arrive_is_given_up_in_time_and_holds_up_nobody",
+            f"{CONTAINER}::test_large_bodies_at_once_fit_into_a_small_machine",
+            f"{CONTAINER}::test_the_load_on_a_container_is_reported",
+            f"{CONTAINER}::test_a_server_that_stands_still_is_found",
+            f"{CONTAINER}::test_a_server_that_is_too_slow_is_stopped_at_the_limit",
+            f"{CONTAINER}::test_the_server_answers_as_it_is_described",
+            f"{CONTAINER}::test_a_server_that_answers_otherwise_is_found",
+        ),
+        ("src/ml_ready/serving/*.py", "src/ml_ready/aws/load.py", f"{PROJECT}/container/*"),
+    ),
+    "from-0.1.0": Proof(
+        "an edited project of 0.1.0 moves to this version as its page says",
+        ("tests/project/test_from_0_1_0.py",),
+        ("docs/from-0.1.0.md", "tests/project/from_0_1_0/*", "src/ml_ready/artifact.py"),
+    ),
+    "kills": Proof(
+        "a pipeline and a training that are stopped at any moment come to the same",
+        ("tests/project/test_cut_off.py",),
+        (
+            "src/ml_ready/artifact.py",
+            "src/ml_ready/jobs/dvc_locks.py",
+            "src/ml_ready/jobs/train.py",
+            "src/ml_ready/training/checkpoints.py",
+            "src/ml_ready/training/runs.py",
+        ),
+    ),
+    "pin": Proof(
+        "another version of the library, an index and back, with real Poetry",
+        ("tests/project/test_pin.py",),
+        ("src/ml_ready/pin.py", f"{PROJECT}/bootstrap.py", "scripts/packer.py"),
+    ),
+}
+
+
+def recorded(root: Path) -> dict[str, str]:
+    """Read the row of each proof from the page."""
+    page = root / PAGE
+    text = page.read_text("utf-8") if page.is_file() else ""
+    return {line.split("|")[1].strip(): line for line in text.splitlines() if line[:3] == "| `"}
+
+
+def stale(root: Path) -> Iterator[str]:
+    """Yield the name of each proof that is older than its code, or is not on the page."""
+    rows = recorded(root)
+    for name, proof in PROOFS.items():
+        if f"`{proof.digest(root)}` |" not in rows.get(f"`{name}`", ""):
+            yield name
