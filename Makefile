@@ -30,7 +30,7 @@ endif
 library: $(INSTALLED) ## types, tests and coverage of the library, with the packages that a project locks (ARGS='-k …')
 	@.venv/bin/python scripts/library.py $(ARGS)
 
-proofs: $(INSTALLED) ## slow tests of code that has changed since they passed last: tests/proofs.md (ARGS=--all runs all)
+proofs: $(INSTALLED) $(GITLAB) ## slow tests of code that has changed since they passed last: tests/proofs.md (ARGS=--all runs all)
 	@.venv/bin/python -m scripts.proofs $(ARGS)
 
 benchmark: $(INSTALLED) ## speed against peers, as a table

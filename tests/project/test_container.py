@@ -433,23 +433,16 @@ def test_large_bodies_at_once_fit_into_a_small_machine(built: Project) -> None:
         assert httpx.get(f"{url}/ping").status_code == 200
 
 
-@pytest.fixture(scope="module")
-def loaded(built: Project) -> Project:
-    """The project with Locust."""
-    built.does("python3 bootstrap.py poetry install --only load --no-root")
-    return built
-
-
 LOAD = "poe load --url {} seconds=1 'users=[1,4]' minimum_requests_per_second=1 maximum_p99_ms=150"
 
 
-def test_the_load_on_a_container_is_reported(loaded: Project) -> None:
-    with served(loaded) as (url, _):
-        said = loaded.does(LOAD.format(url))
+def test_the_load_on_a_container_is_reported(built: Project) -> None:
+    with served(built) as (url, _):
+        said = built.does(LOAD.format(url))
     assert re.search(r"The knee is at \d users with \S+ requests/s: every limit holds\.", said)
-    report = json.loads((loaded.root / "reports/load.json").read_text())
+    report = json.loads((built.root / "reports/load.json").read_text())
     assert [step["users"] for step in report["steps"]] == [1, 4]
-    assert f"# Load on {url}" in (loaded.root / "reports/load.md").read_text()
+    assert f"# Load on {url}" in (built.root / "reports/load.md").read_text()
 
 
 def worked(process: int) -> float:
@@ -458,9 +451,9 @@ def worked(process: int) -> float:
     return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_a_server_that_stands_still_is_found(loaded: Project) -> None:
+def test_a_server_that_stands_still_is_found(built: Project) -> None:
     command = LOAD.replace("seconds=1", "seconds=9").replace("[1,4]", "[4]")
-    with served(loaded) as (url, pid):
+    with served(built) as (url, pid):
         before, over = worked(pid), Event()
 
         def stop() -> None:
@@ -472,7 +465,7 @@ def test_a_server_that_stands_still_is_found(loaded: Project) -> None:
         stopping = Thread(target=stop)
         stopping.start()
         try:
-            said = loaded.refuses(command.format(url))
+            said = built.refuses(command.format(url))
         finally:
             over.set()
             stopping.join()
@@ -480,11 +473,11 @@ def test_a_server_that_stands_still_is_found(loaded: Project) -> None:
     assert "of the requests failed, required at most 0" in said
 
 
-def test_a_server_that_is_too_slow_is_stopped_at_the_limit(loaded: Project, tmp_path: Path) -> None:
+def test_a_server_that_is_too_slow_is_stopped_at_the_limit(built: Project, tmp_path: Path) -> None:
     line = "            await asyncio.sleep(0.2)\n"
-    slow = changed(loaded, "server.py", BODY, f"{BODY}{line}", tmp_path)
-    with served(loaded, *slow) as (url, _):
-        said = loaded.refuses(LOAD.format(url))
+    slow = changed(built, "server.py", BODY, f"{BODY}{line}", tmp_path)
+    with served(built, *slow) as (url, _):
+        said = built.refuses(LOAD.format(url))
     assert re.search(r"error: the server is too slow: 2\d\d\.?\d? ms at the 99th perc.*", said)
 
 

@@ -30,6 +30,7 @@ SERVING = "docker run --rm --publish"
 VERSIONS = "tests/library/aws/test_endpoint.py: it takes several versions"
 EXPERIMENT = "test_an_experiment_is_run_as_it_is_described"
 LEFT = "test_nothing_is_left_to_pay_for"
+INSTALLED = "conftest.py installs every group before other processes use them"
 INSIDE = "it runs in the images"
 ELSEWHERE = {
     **dict.fromkeys(("process", "process-spark", "train", "evaluate", "serve"), INSIDE),
@@ -44,7 +45,7 @@ ELSEWHERE = {
         "test_container.py, with a base that is here"
     ),
     "poe load": "test_container.py",
-    "python3 bootstrap.py poetry install --with load": "test_container.py",
+    "python3 bootstrap.py poetry install --with load": INSTALLED,
     "poe endpoint rollback 3": VERSIONS,
     "poe endpoint deploy 3=90 4=10": VERSIONS,
     "poe endpoint weights 3=50 4=50": VERSIONS,
@@ -57,7 +58,11 @@ ELSEWHERE = {
     ),
 }
 TRANSFORM = f"s3://{BUCKET}/{SLUG}/transform"
+INSTALL = "python3 bootstrap.py poetry install --with"
 FILLED_IN = {
+    # The groups are INSTALLED.
+    f"{INSTALL} spark\nprocess-spark": "process-spark",
+    f"{INSTALL} sagemaker\npoe sagemaker-local": "poe sagemaker-local",
     "aws s3 cp FOLDER/index.html report.html": (
         "aws s3 cp $(poe registry list | awk '{ print $NF }')/index.html report.html"
     ),
