@@ -62,7 +62,6 @@ class Proof(NamedTuple):
         return content.hexdigest()[:12]
 
 
-CONTAINER = "tests/project/test_container.py"
 PROOFS = {
     "bootstrap": Proof(
         "`bootstrap.py` with real pip and Poetry: indexes, credentials, certificates, kills",
@@ -79,22 +78,6 @@ PROOFS = {
             "hooks/post_gen_project.py",
             "tests/project/workflow.py",
         ),
-    ),
-    "clients": Proof(
-        "the server in its container: memory over 100,000 requests, bodies that do not arrive, "
-        "large bodies, load, its own description",
-        (
-            f"{CONTAINER}::test_the_server_does_not_grow_over_a_hundred_thousand_requests",
-            f"{CONTAINER}::test_a_server_that_keeps_what_it_is_sent_is_found",
-            f"{CONTAINER}::test_a_body_that_does_not_arrive_is_given_up_in_time_and_holds_up_nobody",
-            f"{CONTAINER}::test_large_bodies_at_once_fit_into_a_small_machine",
-            f"{CONTAINER}::test_the_load_on_a_container_is_reported",
-            f"{CONTAINER}::test_a_server_that_stands_still_is_found",
-            f"{CONTAINER}::test_a_server_that_is_too_slow_is_stopped_at_the_limit",
-            f"{CONTAINER}::test_the_server_answers_as_it_is_described",
-            f"{CONTAINER}::test_a_server_that_answers_otherwise_is_found",
-        ),
-        ("src/ml_ready/serving/*.py", "src/ml_ready/aws/load.py", f"{PROJECT}/container/*"),
     ),
     "from-0.1.0": Proof(
         "an edited project of 0.1.0 moves to this version as its page says",

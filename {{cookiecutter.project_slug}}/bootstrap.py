@@ -300,9 +300,10 @@ def ensure_packages(verbose: bool) -> bool:
             why = why if made_in == str(ROOT) else f"it was made in {made_in}"
             print(f".venv is made again with Python {VERSION}, with locked packages only: {why}")
         make_environment(VENV, ROOT.name)
-        stamp.write_text(str(ROOT), "utf-8")
     elif finished == digest.hexdigest():
         return False
+    # If this run is killed, the next one must not take a stamp of before for its own.
+    stamp.write_text(str(ROOT), "utf-8")
     forget_what_differs()
     # Not `sync`, which would take away what someone is trying out. -v: with the cause of failures.
     poetry = python(POETRY, "-m", "poetry", "install", "--no-interaction", "-v")

@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
@@ -385,6 +386,21 @@ def test_killed_while_packages_are_fetched_is_put_right(clone: Clone, index: Ind
     index.stall_on = "nothing"
     done = clone.bootstrap()
     assert done.status == 0, done
+    assert clone.python("import timetable, pre_commit").status == 0
+
+
+def test_a_killed_change_that_was_taken_back_is_installed_again(clone: Clone) -> None:
+    assert clone.bootstrap().status == 0
+    stamp = clone.folder / ".venv/bootstrap.stamp"
+    clone.write("pyproject.toml", f"{PYPROJECT}\n# A change.\n")
+    changing = clone.start()
+    while "\n" in stamp.read_text():
+        assert changing.poll() is None
+        time.sleep(0.005)
+    os.killpg(changing.pid, signal.SIGKILL)
+    changing.communicate()
+    clone.write("pyproject.toml", PYPROJECT)
+    assert "Locked packages in .venv ... " in clone.bootstrap().output
     assert clone.python("import timetable, pre_commit").status == 0
 
 
