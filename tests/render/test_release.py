@@ -285,7 +285,8 @@ def test_a_patch_that_removes_public_names_is_refused(clone: Path) -> None:
     (line,) = refusals(clone, "7.0.1")
     assert line == (
         "ml_ready.artifact.FORMAT, ml_ready.artifact.read_model, ml_ready.config.Join.keys,"
-        f" ml_ready.contract.Column, ml_ready.errors.ProjectError.remedy, ml_ready.runner.run: removed since {TAG}, expected only fixes:"
+        " ml_ready.contract.Column, ml_ready.errors.ProjectError.remedy, ml_ready.runner.run:"
+        f" removed since {TAG}, expected only fixes:"
         " bring it back, or release a minor version"
     )
 
