@@ -153,8 +153,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[NAMED] = engine.RUN not in os.environ
     os.environ.setdefault(engine.RUN, uuid.uuid4().hex)
     # Workers inherit the answer: they do not see whether somebody chose tests.
-    chosen = config.args_source is pytest.Config.ArgsSource.ARGS
-    os.environ.setdefault(proofs.ASKED, "yes" if chosen else "no")
+    if not hasattr(config, "workerinput"):
+        chosen = config.args_source is pytest.Config.ArgsSource.ARGS
+        os.environ[proofs.ASKED] = "yes" if chosen else "no"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
