@@ -72,7 +72,7 @@ def run(command: Sequence[str | Path], folder: Path, *, capture: bool = False) -
     done = subprocess.run(command, cwd=folder, check=False, stdout=output, text=True)
     if done.returncode:
         names = " ".join(map(str, command))
-        print(f"\nThis step failed: {names}\nIts message stands above.", file=sys.stderr)
+        print(f"\nThis step failed: {names}\nIts message is above.", file=sys.stderr)
         sys.exit(done.returncode)
     return done.stdout or ""
 
@@ -105,7 +105,7 @@ def wait(address: str, server: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 120
     while time.monotonic() < end:
         if server.poll() is not None:
-            sys.exit("The server ended before it answered; its message stands above.")
+            sys.exit("The server ended before it answered; its message is above.")
         try:
             urllib.request.urlopen(address, timeout=5).close()  # noqa: S310
             return

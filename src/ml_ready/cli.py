@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _root(folder: Path) -> Path:
-    """Return the folder with `pyproject.toml` that holds another one, or that one."""
+    """Return the nearest folder with `pyproject.toml`, from this one upwards, or this one."""
     above = (folder, *folder.parents)
     return next((each for each in above if (each / _SETTINGS).is_file()), folder)
 

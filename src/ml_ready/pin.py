@@ -5,16 +5,16 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ProjectError
+from .runner import interruptible
 
 _SETTINGS, _LOCK, _VENDOR = "pyproject.toml", "poetry.lock", "vendor"
 _CHANGED = (_SETTINGS, _LOCK, _VENDOR)
@@ -271,23 +271,7 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Undo what was changed after any signal that ends a program, as after Ctrl-C."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@_interruptible()
+@interruptible()
 def _change(root: Path, pin: Pin, keep: bool, url: str = "") -> None:
     """Change pin, wheel and lock, install and check; or leave the project as it was."""
     before, old = current(root), _files(root)

@@ -1,10 +1,13 @@
 """How a command ends: a user's mistake in one line, anything else with its traceback."""
 
+import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from .errors import ProjectError
 
@@ -48,6 +51,46 @@ def run(
             traceback.print_exception(type(error), error, frame)
             sys.exit(1)
         raise
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """End by any signal that ends a program as by Ctrl-C; a second one does not stop the clean-up.
+
+    What runs may take the first one for its own, and go on or raise another error: the block ends
+    with KeyboardInterrupt all the same.
+
+    Yields
+    ------
+    list of int
+        The signals that have come.
+    """
+    seen: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+
+    with handled(interrupt):
+        try:
+            yield seen
+        finally:
+            if seen:
+                raise KeyboardInterrupt
+
+
+@contextmanager
+def handled(handler: Any) -> Iterator[None]:
+    """Have the signals that end a program handled in another way, until the block ends."""
+    names = ("SIGHUP", "SIGINT", "SIGTERM")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _in_project(error: BaseException, root: Path | None) -> list[tuple[TracebackType, Path]]:

@@ -82,6 +82,7 @@ def test_a_project_is_the_one_that_its_settings_name(
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert cli.load_project(tmp_path / "deeper").target == synthetic.TARGET
+    assert cli._root(tmp_path / "deeper") == tmp_path  # whose files an error names
     (tmp_path / "pyproject.toml").write_text(SETTINGS.format("own_project:TARGET"))
     with pytest.raises(ProjectError, match="is own_project:TARGET, expected the name of a Project"):
         cli.load_project(tmp_path)

@@ -1,12 +1,13 @@
-"""How a command ends whose error passed a file of the project."""
+"""How a command ends: by an error that passed a file of the project, or by a signal."""
 
 import importlib.util
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ml_ready.errors import ProjectError
-from ml_ready.runner import run
+from ml_ready.runner import interruptible, run
 
 FEATURES = """\
 def call(work):
@@ -77,3 +78,34 @@ def test_a_traceback_begins_at_the_first_file_of_the_project(
 def test_without_a_file_of_the_project_an_exception_stays_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="hour"):
         run(broken, root=tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_what_takes_it_for_done(number: int) -> None:
+    tidied = []
+
+    def taken_for_done() -> None:
+        with interruptible():
+            try:
+                signal.raise_signal(number)
+            except KeyboardInterrupt:
+                signal.raise_signal(number)
+                tidied.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        taken_for_done()
+    assert tidied
+
+
+def test_a_signal_ends_what_makes_an_error_of_it() -> None:
+    def turned_into_an_error() -> None:
+        with interruptible():
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt as error:
+                raise ProjectError("the container has ended") from error
+
+    with pytest.raises(KeyboardInterrupt):
+        turned_into_an_error()
+    with pytest.raises(ProjectError, match="so it is"), interruptible():
+        raise ProjectError("so it is")

@@ -153,6 +153,11 @@ def test_a_layer_that_holds_it_is_found(built: Project, tmp_path: Path, secret: 
         docker("rmi", "--force", "ml-ready-leak")
 
 
+def test_a_job_makes_the_model_of_the_other_framework(built: Project) -> None:
+    printed = built.does("pytest tests/e2e/test_image.py -k jobs_make_a_model")
+    assert re.search(r"\b1 passed", printed), printed
+
+
 def test_the_serving_image_is_small(built: Project) -> None:
     sizes = [
         int(docker("inspect", "--format", "{{ .Size }}", name))
@@ -438,8 +443,8 @@ LOAD = "poe load --url {} seconds=1 'users=[1,4]' minimum_requests_per_second=1 
 
 def test_the_load_on_a_container_is_reported(built: Project) -> None:
     with served(built) as (url, _):
-        said = built.does(LOAD.format(url))
-    assert re.search(r"The knee is at \d users with \S+ requests/s: every limit holds\.", said)
+        printed = built.does(LOAD.format(url))
+    assert re.search(r"The knee is at \d users with \S+ requests/s: every limit holds\.", printed)
     report = json.loads((built.root / "reports/load.json").read_text())
     assert [step["users"] for step in report["steps"]] == [1, 4]
     assert f"# Load on {url}" in (built.root / "reports/load.md").read_text()
@@ -465,20 +470,20 @@ def test_a_server_that_stands_still_is_found(built: Project) -> None:
         stopping = Thread(target=stop)
         stopping.start()
         try:
-            said = built.refuses(command.format(url))
+            printed = built.refuses(command.format(url))
         finally:
             over.set()
             stopping.join()
             os.kill(pid, signal.SIGCONT)
-    assert "of the requests failed, required at most 0" in said
+    assert "of the requests failed, required at most 0" in printed
 
 
 def test_a_server_that_is_too_slow_is_stopped_at_the_limit(built: Project, tmp_path: Path) -> None:
     line = "            await asyncio.sleep(0.2)\n"
     slow = changed(built, "server.py", BODY, f"{BODY}{line}", tmp_path)
     with served(built, *slow) as (url, _):
-        said = built.refuses(LOAD.format(url))
-    assert re.search(r"error: the server is too slow: 2\d\d\.?\d? ms at the 99th perc.*", said)
+        printed = built.refuses(LOAD.format(url))
+    assert re.search(r"error: the server is too slow: 2\d\d\.?\d? ms at the 99th perc.*", printed)
 
 
 def test_the_server_answers_as_it_is_described(built: Project, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_step_of_the_demo_that_fails_stops_it_with_its_message(
     conf.write_text(conf.read_text().replace("max_iter:", "max_itr:"))
     said = template.refuses("make demo", activated=False)
     assert "error: model.max_itr=1000: no such key" in said
-    assert "poe pipeline\nIts message stands above." in said
+    assert "poe pipeline\nIts message is above." in said
     assert "A prediction over HTTP" not in said
 
 

@@ -32,7 +32,7 @@ ml-ready = {{ path = "vendor/{WHEEL}" }}
 check = "python -c 'import ml_ready.errors as library; library.ProjectError'"
 """
 )
-# As docs/versions.md says; then bootstrap.py.
+# Followed by bootstrap.py.
 BACK = """\
 git checkout pyproject.toml poetry.lock vendor
 git clean --force -d vendor
@@ -184,6 +184,7 @@ def test_a_kill_at_any_moment_is_undone_by_git_and_bootstrap(clone: Clone, tmp_p
     seconds = 8
     for moment in moments(seconds, 3):
         cut_off(command, moment, signal.SIGKILL, cwd=clone.folder, env=clone.env)
+        assert BACK in (TEMPLATE / "docs/versions.md").read_text()
         for line in BACK.splitlines():
             assert clone.run(*line.split()).status == 0
         assert clone.bootstrap().status == 0

@@ -35,6 +35,8 @@ def test_the_same_source_gives_the_same_bytes(wheel: Path, tmp_path: Path) -> No
         os.utime(file, (0, 0))
     (copy / "src/ml_ready/__pycache__").mkdir()
     (copy / "src/ml_ready/__pycache__/cli.pyc").touch()
+    for left in (".DS_Store", "pin.py.orig"):
+        (copy / "src/ml_ready" / left).touch()
     assert packer.pack(tmp_path / "other", copy).read_bytes() == wheel.read_bytes()
     assert wheel.name == f"ml_ready-{VERSION}-py3-none-any.whl"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import proofs as make_proofs
 from tests import proofs
 from tests.conftest import TEMPLATE, as_cloned
 
@@ -42,3 +43,36 @@ def test_a_change_of_code_or_test_makes_a_proof_old(tmp_path: Path) -> None:
 def test_a_pattern_without_a_file_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no file matches src/nothing"):
         proofs.Proof("", (), ("src/nothing/*",)).digest(tmp_path)
+
+
+TESTS = {
+    "passing": "def test_it(): pass\n",
+    "failing": "def test_it(): assert 0\n",
+    "skipped": "import pytest\ndef test_it(): pytest.skip('no engine')\n",
+    "empty": "",
+}
+
+
+def test_a_proof_that_fails_skips_or_has_no_test_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tests").mkdir()
+    for name, text in TESTS.items():
+        (tmp_path / "tests" / f"test_{name}.py").write_text(text)
+    some = {name: proofs.Proof(name, (f"tests/test_{name}.py",), ()) for name in TESTS}
+    monkeypatch.setattr(proofs, "PROOFS", some)
+    monkeypatch.setattr(make_proofs, "PROOFS", some)
+    monkeypatch.setattr(make_proofs, "TEMPLATE", tmp_path)
+    monkeypatch.setattr("sys.argv", ["proofs"])
+    with pytest.raises(SystemExit, match=r"^error: proofs failed: failing, skipped, empty; see"):
+        make_proofs.main()
+    assert list(proofs.recorded(tmp_path)) == ["`passing`"]
+    assert list(proofs.stale(tmp_path)) == ["failing", "skipped", "empty"]
+
+
+def test_a_proof_whose_tests_are_gone_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make_proofs, "TEMPLATE", tmp_path)
+    monkeypatch.setattr(make_proofs, "PROOFS", {"lost": proofs.Proof("", ("tests/lost.py",), ())})
+    assert make_proofs.run(["lost"]) == {}

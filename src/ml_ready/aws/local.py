@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import boto3
 
 from ..artifact import WINDOWS
 from ..errors import ProjectError
+from ..runner import handled, interruptible
 from .client import Aws
 from .command_line import say
 from .images import PLATFORM, Images, build, require_docker
@@ -157,7 +157,7 @@ def containers(image: str) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            with _handled(signal.SIG_IGN):
+            with handled(signal.SIG_IGN):
                 for composed in folder.rglob("docker-compose.yaml"):
                     label = f"label=com.docker.compose.project.working_dir={composed.parent}"
                     for each in _docker("ps", "--all", "--quiet", "--filter", label).split():
@@ -187,48 +187,10 @@ def download(aws: Aws, folder: Path) -> None:
             aws.read("s3", "download_file", Bucket=bucket, Key=key, Filename=str(path))
         (new / MARK).touch()
         # A signal between the two would leave neither.
-        with _handled(signal.SIG_IGN):
+        with handled(signal.SIG_IGN):
             if folder.exists():
                 folder.replace(old)
             new.replace(folder)
-
-
-@contextmanager
-def interruptible() -> Iterator[list[int]]:
-    """End by any signal that ends a program as by Ctrl-C; a second one does not stop the clean-up.
-
-    The SDK takes a job that a signal has ended as done, or raises an error of its own.
-
-    Yields
-    ------
-    list of int
-        The signals that have come.
-    """
-    seen: list[int] = []
-
-    def interrupt(number: int, _: object) -> None:
-        seen.append(number)
-        if len(seen) == 1:
-            raise KeyboardInterrupt
-
-    with _handled(interrupt):
-        try:
-            yield seen
-        finally:
-            if seen:
-                raise KeyboardInterrupt
-
-
-@contextmanager
-def _handled(handler: Any) -> Iterator[None]:
-    """Have the signals that end a program handled in another way, until the block ends."""
-    ending = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-    before = {each: signal.signal(each, handler) for each in ending}
-    try:
-        yield
-    finally:
-        for each, was in before.items():
-            signal.signal(each, was)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -256,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     require_sdk(root, loaded.region)
     image = options.image or build(root, "train")
     with (
+        # The SDK takes a job that a signal has ended as done, or raises an error of its own.
         interruptible() as stopped,
         account(root, loaded) as aws,
         containers(image) as folder,

@@ -13,7 +13,6 @@ import pytest
 from account import BUCKET, CALLS, NAME, moto
 from ml_ready.aws import local
 from ml_ready.aws.client import Aws
-from ml_ready.errors import ProjectError
 
 
 def test_what_was_made_here_is_kept_until_there_is_more(aws: Aws, tmp_path: Path) -> None:
@@ -28,37 +27,6 @@ def test_what_was_made_here_is_kept_until_there_is_more(aws: Aws, tmp_path: Path
         assert [path.name for path in (tmp_path / "out" / "trained").iterdir()] == [name]
     assert [*tmp_path.iterdir()] == [tmp_path / "out"]
     CALLS.clear()  # not those of who deploys
-
-
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_here_though_the_sdk_takes_it_for_done(number: int) -> None:
-    tidied = []
-
-    def taken_for_done() -> None:
-        with local.interruptible():
-            try:
-                signal.raise_signal(number)
-            except KeyboardInterrupt:
-                signal.raise_signal(number)
-                tidied.append(True)
-
-    with pytest.raises(KeyboardInterrupt):
-        taken_for_done()
-    assert tidied
-
-
-def test_a_signal_ends_a_run_here_though_the_sdk_makes_an_error_of_it() -> None:
-    def turned_into_an_error() -> None:
-        with local.interruptible():
-            try:
-                signal.raise_signal(signal.SIGINT)
-            except KeyboardInterrupt as error:
-                raise ProjectError("the container has ended") from error
-
-    with pytest.raises(KeyboardInterrupt):
-        turned_into_an_error()
-    with pytest.raises(ProjectError, match="so it is"), local.interruptible():
-        raise ProjectError("so it is")
 
 
 def test_a_signal_while_the_old_is_removed_leaves_the_new_whole(
