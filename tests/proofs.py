@@ -63,6 +63,23 @@ class Proof(NamedTuple):
 
 
 PROOFS = {
+    "aws": Proof(
+        "docs/sagemaker.md, word for word: images, jobs and pipeline in containers, an endpoint",
+        ("tests/project/test_sagemaker.py",),
+        (
+            f"{PROJECT}/container/Dockerfile",
+            f"{PROJECT}/docs/runbook.md",
+            f"{PROJECT}/docs/sagemaker.md",
+            f"{PROJECT}/*poetry.lock*",
+            "src/ml_ready/aws/**/*",
+            "src/ml_ready/jobs/*",
+        ),
+    ),
+    "bakes": Proof(
+        "a bake that is stopped, meets another or fills the disk leaves a whole project or none",
+        ("tests/render/test_cut_off.py",),
+        ("hooks/*", "local_extensions.py", "scripts/packer.py"),
+    ),
     "bootstrap": Proof(
         "`bootstrap.py` with real pip and Poetry: indexes, credentials, certificates, kills",
         ("tests/project/test_bootstrap.py",),
@@ -78,6 +95,11 @@ PROOFS = {
             "hooks/post_gen_project.py",
             "tests/project/workflow.py",
         ),
+    ),
+    "clients": Proof(
+        "many, slow, silent and large requests, and load, at the server in its container",
+        ("tests/project/test_clients.py",),
+        (f"{PROJECT}/container/Dockerfile", "src/ml_ready/aws/load.py", "src/ml_ready/serving/*"),
     ),
     "from-0.1.0": Proof(
         "an edited project of 0.1.0 moves to this version as its page says",
@@ -95,10 +117,42 @@ PROOFS = {
             "src/ml_ready/training/runs.py",
         ),
     ),
+    "locks": Proof(
+        "`make lock` with real Poetry: what fits stays, and all locks change or none",
+        (
+            "tests/project/test_demo.py::test_a_lock_that_fits_stays_as_it_is",
+            "tests/project/test_demo.py::test_if_one_cannot_be_locked_every_lock_stays_as_it_is",
+        ),
+        ("scripts/refresh_lock.py", "scripts/packer.py"),
+    ),
     "pin": Proof(
         "another version of the library, an index and back, with real Poetry",
         ("tests/project/test_pin.py",),
         ("src/ml_ready/pin.py", f"{PROJECT}/bootstrap.py", "scripts/packer.py"),
+    ),
+    "release": Proof(
+        "`make release` and the workflow of a tag, with a remote, an index and a wheel",
+        ("tests/render/test_release.py", "tests/render/test_release_workflow.py"),
+        (
+            ".github/workflows/release.yml",
+            "scripts/packer.py",
+            "scripts/release.py",
+            "scripts/sbom.py",
+        ),
+    ),
+    "sample": Proof(
+        "the data sample is drawn again from its package, byte for byte",
+        ("tests/render/test_data_sample.py",),
+        ("scripts/draw_sample.py", f"{PROJECT}/data/sample/*"),
+    ),
+    "spark-hosts": Proof(
+        "two hosts with Spark, each in a container, make what polars makes",
+        ("tests/project/test_spark_hosts.py",),
+        (
+            f"{PROJECT}/container/Dockerfile",
+            "src/ml_ready/jobs/cluster.py",
+            "src/ml_ready/jobs/spark.py",
+        ),
     ),
 }
 

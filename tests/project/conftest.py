@@ -1,21 +1,25 @@
 """Two projects with answers of their own, each installed once as its user would, and copies."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import certifi
 import filelock
 import pytest
 
 from tests.conftest import bake_into
-from tests.project import engine
+from tests.project import engine, readme
 
 ANSWERS: dict[str, Any] = {
     "project_name": "Harbour Crane's Wear",
@@ -37,6 +41,9 @@ OTHERS = ANSWERS | {"task": "regression", "framework": "xgboost"}
 OUTSIDE = re.compile(
     "VIRTUAL_ENV|PYTHON.*|(AWS|CI|DVC|GIT|MLFLOW|POETRY|PRE_COMMIT|PYTEST|XDG)(_.*|$)"
 )
+OF_NOBODY_ELSE = [".env", ".coverage"]  # git ignores them as well
+# How the settings of pip that a build is given begin, and a line among its certificates.
+INDEX, CERTIFICATE = "[global]\nindex-url = ", "# certificates of these tests"
 
 
 @dataclass(frozen=True)
@@ -216,3 +223,81 @@ def fresh(_fresh: Project) -> Iterator[Project]:
     """A copy in which nothing but `bootstrap.py` has run; as new for each test."""
     yield _fresh
     _fresh.does("git reset --quiet --hard baked && git clean --quiet -d --force")
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.check_output(["docker", *arguments], text=True).strip()
+
+
+def base(project: Project) -> str:
+    """The image that both are built on."""
+    found = re.search(r"BASE_IMAGE=(\S+)", project.environment.get("IMAGE_OPTIONS", ""))
+    default = re.search(
+        r"^ARG BASE_IMAGE=(\S+)", (project.root / "container/Dockerfile").read_text()
+    )
+    chosen = found or default
+    assert chosen
+    return chosen[1]
+
+
+def bootstrapped(project: Project, name: str) -> str:
+    """What `bootstrap.py` gives pip and Poetry in a variable, as the build gets it."""
+    script = (
+        'import runpy; found = runpy.run_path("bootstrap.py"); '
+        'found["ensure_poetry"](verbose=False); '
+        f'print("is", found["environment"]().get("{name}", ""))'
+    )
+    said = project.does(f"python3 -c '{script}'", activated=False)
+    return said.splitlines()[-1].removeprefix("is").strip()
+
+
+@pytest.fixture(scope="module")
+def built(
+    other: Project, images: filelock.BaseFileLock, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
+    """A committed project with a model and both images, which are removed at the end.
+
+    It is the other one: the images of the first are those of test_readme.py.
+    """
+    try:
+        engine.require()
+    except engine.NoEngineError as reason:
+        pytest.skip(str(reason))
+    trained = train(other, tmp_path_factory.mktemp("other"))
+    own = Path(bootstrapped(trained, "REQUESTS_CA_BUNDLE") or certifi.where()).read_text()
+    bundle = tmp_path_factory.mktemp("certificates") / "bundle.pem"
+    bundle.write_text(f"{own}\n{CERTIFICATE}\n")
+    # What is built again takes the name from what was built before, but not the label.
+    label = f"{engine.RUN}={uuid.uuid4().hex}"
+    options = f"{trained.environment.get('IMAGE_OPTIONS', '')} --label {label}"
+    project = replace(trained, environment={**trained.environment, "IMAGE_OPTIONS": options})
+    with images:
+        try:
+            # Where nobody else may read the files of a project, the server is nobody all the same.
+            trained.does("chmod -R go-rwx src")
+            for name in OF_NOBODY_ELSE:
+                next(trained.root.glob("src/*/schema.py")).with_name(name).write_text("secret\n")
+            project.does("poe image", REQUESTS_CA_BUNDLE=str(bundle))
+            yield project
+        finally:
+            if found := engine.labelled(label):
+                docker("rmi", "--force", *found)
+
+
+@contextlib.contextmanager
+def served(project: Project, *options: str) -> Iterator[tuple[str, int]]:
+    """Run the server on the project's model; where it is reached, and its process."""
+    models = f"{project.root / 'models'}:/opt/ml/model:ro"
+    command = ["run", "--detach", "--rm", "--read-only", "--volume", models, *options]
+    name = docker(*command, f"{project.root.name}-serve", "serve")
+    try:
+        found = json.loads(docker("inspect", name))[0]
+        (network,) = found["NetworkSettings"]["Networks"].values()
+        url = f"http://{network['IPAddress']}:8080"
+        end = time.monotonic() + 60
+        while not readme.answers(f"{url}/ping"):
+            assert time.monotonic() < end, docker("logs", name)
+            time.sleep(0.02)
+        yield url, found["State"]["Pid"]
+    finally:
+        docker("rm", "--force", name)

@@ -1,7 +1,7 @@
 """Regression with XGBoost: its README followed.
 
 With the project of test_readme.py, each task and each framework is run once. Its containers run in
-test_container.py.
+test_container.py and test_clients.py.
 """
 
 import json

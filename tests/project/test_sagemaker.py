@@ -40,11 +40,11 @@ ELSEWHERE = {
     f"python -m {SLUG.replace('-', '_')}.entrypoints.spark --master spark://host:7077": (
         "tests/library/jobs/test_spark.py"
     ),
-    "poe image spark": "test_container.py",
+    "poe image spark": "test_spark_hosts.py",
     "poe image --build-arg BASE_IMAGE=registry.example.com/python:3.12": (
         "test_container.py, with a base that is here"
     ),
-    "poe load": "test_container.py",
+    "poe load": "test_clients.py",
     "python3 bootstrap.py poetry install --with load": INSTALLED,
     "poe endpoint rollback 3": VERSIONS,
     "poe endpoint deploy 3=90 4=10": VERSIONS,

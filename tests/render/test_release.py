@@ -270,11 +270,13 @@ def test_the_check_of_a_commit_without_the_tag_is_red(
 
 
 def test_a_patch_that_removes_public_names_is_refused(clone: Path) -> None:
-    git(clone, "tag", TAG)
     source = clone / "src/ml_ready"
+    (source / "emptied.py").write_text("def function() -> None: ...\n")
+    commit(clone)
+    git(clone, "tag", TAG)
     (source / "py.typed").unlink()
     (source / "__main__.py").unlink()
-    (source / "runner.py").write_text("")
+    (source / "emptied.py").write_text("")
     change(source / "artifact.py", "def read_model(", "def read_models(")
     change(source / "artifact.py", "\nFORMAT =", "\nFORMATS =")
     change(source / "artifact.py", "def _present(", "def _turn(")
@@ -285,8 +287,8 @@ def test_a_patch_that_removes_public_names_is_refused(clone: Path) -> None:
     (line,) = refusals(clone, "7.0.1")
     assert line == (
         "ml_ready.artifact.FORMAT, ml_ready.artifact.read_model, ml_ready.config.Join.keys,"
-        " ml_ready.contract.Column, ml_ready.errors.ProjectError.remedy, ml_ready.runner.run:"
-        f" removed since {TAG}, expected only fixes:"
+        " ml_ready.contract.Column, ml_ready.emptied.function,"
+        f" ml_ready.errors.ProjectError.remedy: removed since {TAG}, expected only fixes:"
         " bring it back, or release a minor version"
     )
 

@@ -302,7 +302,7 @@ def host(base: Path, name: str, port: int, *arguments: str) -> subprocess.Popen[
     )
 
 
-# Hosts that work together: tests/project/test_container.py.
+# Hosts that work together: tests/project/test_spark_hosts.py.
 def test_all_hosts_fail_with_the_driver(tmp_path: Path) -> None:
     port, arguments = free_ports(), ["data.table=nothing.parquet"]
     jobs = [host(tmp_path / name, name, port, *arguments) for name in HOSTS]
