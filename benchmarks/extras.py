@@ -6,7 +6,7 @@ from pathlib import Path
 
 from measure import SLUG, TEMPLATE, Bench, Contender, Quantity, timed
 
-# The group of a default project that holds nothing but an extra.
+# The group of a default project that holds an extra, and but for `test` nothing else.
 GROUPS = {
     "serve": "serve",
     "train": "main",
@@ -14,6 +14,7 @@ GROUPS = {
     "sagemaker": "sagemaker",
     "spark": "spark",
     "load": "load",
+    "testing": "test",
 }
 EXTRAS = [Quantity(f"`ml-ready[{extra}]` on disk", "MB") for extra in GROUPS]
 
@@ -22,7 +23,8 @@ def extras(bench: Bench) -> dict[str, Contender]:
     """All that an extra installs, `ml-ready` among it, alone in an empty environment.
 
     The packages are those that a default project locks. What two extras need counts in both.
-    Python itself, pip and compiled files are not there. A MB is 10⁶ bytes of files.
+    With `testing` come pytest-cov and pytest-xdist. Python itself, pip and compiled files are not
+    there. A MB is 10⁶ bytes of files.
     """
 
     def ours() -> dict[str, float]:

@@ -27,7 +27,7 @@ METRICS_FILE = "metrics.json"
 REPORT_FILE = "index.html"
 _COUNTS_FILE = "contract.json"
 _QUARANTINE_FILE = "quarantine.parquet"
-QUARANTINE_FOLDER = "quarantine"  # of many files, which Spark writes
+_QUARANTINE_FOLDER = "quarantine"  # of many files, which Spark writes
 RECORDS_FILE = "records.parquet"
 _ENTRY = {"format": str, "file": str, "crc32": int}  # of `model` in the metadata
 RETRAIN = "Train the model: `poe pipeline`"
@@ -120,8 +120,7 @@ def read_model(folder: Path, metadata: Mapping[str, Any]) -> bytes:
     ModelError
         When the model cannot be read, has another checksum, or has a format other than ONNX.
     """
-    entry = metadata["model"]
-    path = folder / Path(entry["file"]).name
+    entry, path = metadata["model"], _model_path(folder, metadata)
     if entry["format"] != "onnx":
         raise ModelError(
             f"{path}: its format is {entry['format']}, expected onnx.",
@@ -137,6 +136,25 @@ def read_model(folder: Path, metadata: Mapping[str, Any]) -> bytes:
             RETRAIN,
         )
     return model
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return what makes up a model: its metadata, and the file that they name.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+
+    Returns
+    -------
+    list of pathlib.Path
+
+    Raises
+    ------
+    ModelError
+        When the metadata cannot be read.
+    """
+    return [folder / METADATA_FILE, _model_path(folder, read_metadata(folder))]
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any], model: Mapping[str, Any]) -> None:
@@ -193,25 +211,65 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def write_counts(folder: Path, tally: "Tally") -> None:
-    """Write how many records are valid, and how many break each rule."""
+    """Write how many records are valid, and how many break each rule.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        It exists, and gets `contract.json`.
+    tally : Tally
+    """
     text = json.dumps({**_signature(), **tally._asdict()}, indent=2)
     (folder / _COUNTS_FILE).write_text(text, encoding="utf-8")
 
 
-def write_quarantine(folder: Path, rows: "pl.DataFrame") -> None:
-    """Write the rows that break the contract, each with its `row` number and `reason`."""
-    signature = {f"ml_ready.{name}": str(value) for name, value in _signature().items()}
-    rows.write_parquet(folder / _QUARANTINE_FILE, metadata=signature)
+def write_quarantine(folder: Path, rows: Any) -> None:
+    """Write the rows that break the contract, each with its `reason`.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    rows : polars.DataFrame or pyspark.sql.DataFrame
+        Those of polars have their `row` number from 0, too. Spark writes a folder of files, which
+        hold neither format number nor version.
+    """
+    if hasattr(rows, "write_parquet"):
+        signature = {f"ml_ready.{name}": str(value) for name, value in _signature().items()}
+        rows.write_parquet(folder / _QUARANTINE_FILE, metadata=signature)
+    else:
+        rows.write.parquet(str(folder / _QUARANTINE_FOLDER))
 
 
 def write_records(folder: Path, records: "pl.DataFrame") -> None:
-    """Write the records that hold to the contract."""
+    """Write the records that hold to the contract.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        It exists, and gets `records.parquet`.
+    records : polars.DataFrame of shape (records, columns)
+        With the columns and types of the contract.
+    """
     records.write_parquet(folder / RECORDS_FILE)
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error as one line, or its class where it has none."""
+    """Return the message of an error as one line, or its class where it has none.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    str
+        Never empty.
+    """
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _model_path(folder: Path, metadata: Mapping[str, Any]) -> Path:
+    return folder / Path(metadata["model"]["file"]).name
 
 
 def _signature() -> dict[str, Any]:

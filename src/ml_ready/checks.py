@@ -179,7 +179,17 @@ def compare_gains(
 
 
 def failures(checks: Sequence[Check]) -> list[str]:
-    """Describe each check that has not passed: its value and its threshold."""
+    """Describe each check that has not passed: its value and its threshold.
+
+    Parameters
+    ----------
+    checks : sequence of Check
+
+    Returns
+    -------
+    list of str
+        Empty where all have passed.
+    """
     return [
         f"{check.id}{f' on {window}' if (window := check.evidence.get('window')) else ''} is "
         f"{check.shown}, required {check.threshold}"

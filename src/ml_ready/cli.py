@@ -1,10 +1,11 @@
 """The command `ml-ready`: each of its commands is imported when it is called."""
 
 import importlib
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name in ("-h", "--help"):
         sys.stdout.write(_usage())
     elif name == "--version":
-        sys.stdout.write(f"ml-ready {version('ml-ready')}\n")
+        sys.stdout.write(f"ml-ready {metadata.version('ml-ready')}\n")
     else:
         runner.run(lambda: _run(name, words[1:]), root=_root(Path.cwd()))
 
@@ -120,16 +121,13 @@ def _run(name: str, arguments: list[str]) -> None:
     if name not in COMMANDS:
         raise ProjectError(f"{name}: no such command; there are {', '.join(COMMANDS)}")
     command = COMMANDS[name]
-    try:
-        name_of_module, _, function = command.module.partition(":")
-        module = importlib.import_module(f".{name_of_module}", __package__)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith(str(__package__)):
-            raise
+    if lacking := _lacking(command.extra):
         raise ProjectError(
-            f"ml-ready {name} needs {error.name.partition('.')[0]}:",
+            f"ml-ready {name} needs {lacking}:",
             f"install ml-ready[{command.extra}], in a project by `python3 bootstrap.py`",
-        ) from error
+        )
+    name_of_module, _, function = command.module.partition(":")
+    module = importlib.import_module(f".{name_of_module}", __package__)
     if name in _OF_PROJECT:
         from .jobs.run import run
 
@@ -139,6 +137,20 @@ def _run(name: str, arguments: list[str]) -> None:
         run(lambda where, options: work(project, where, options), project.root)
     else:
         getattr(module, function or "main")(arguments)
+
+
+def _lacking(extras: str) -> str | None:
+    """Return the first package of extras that is not installed; modules import some only late."""
+    for extra in extras.split(","):
+        # What only some systems need has a longer condition.
+        pattern = re.compile(rf'([\w.-]+)[^;]*; extra == "{extra}"')
+        for requirement in metadata.requires("ml-ready") or ():
+            if match := pattern.fullmatch(requirement):
+                try:
+                    metadata.version(match[1])
+                except metadata.PackageNotFoundError:
+                    return match[1]
+    return None
 
 
 def _usage() -> str:

@@ -34,7 +34,11 @@ class Drawing(NamedTuple):
 
 
 class Outputs(Protocol):
-    """Turns the scores of one model into answers."""
+    """Turns the scores of one model into answers.
+
+    Training derives the outputs of a model and keeps them in `metadata.json`. The server and batch
+    scoring answer with them.
+    """
 
     @property
     def width(self) -> int:
@@ -45,14 +49,45 @@ class Outputs(Protocol):
         """Names of the fields of an answer."""
 
     def predictions(self, scores: Sequence[Any]) -> list[Any]:
-        """Answer each record of a request, from its score."""
+        """Answer each record of a request, from its score.
+
+        The server calls it once per request.
+
+        Parameters
+        ----------
+        scores : sequence of float, or of list of float
+            As `Task.scores` returned them, as Python numbers: one per record, or a list per record
+            where there are several outputs. All are finite.
+
+        Returns
+        -------
+        list of dict
+            An answer per record, in their order, of the type `Task.prediction`. Its keys are
+            `columns`, in their order: an answer in CSV has a cell for each.
+        """
 
     def table(self, scores: "np.ndarray") -> pl.DataFrame:
-        """Answer a file of records: a table with `columns`, a row per score."""
+        """Answer a file of records: a table with `columns`, a row per score.
+
+        Batch scoring calls it for each part of a file.
+
+        Parameters
+        ----------
+        scores : numpy.ndarray of shape (rows,) or (rows, outputs)
+            As `Task.scores` returned them. All are finite; there may be no row.
+
+        Returns
+        -------
+        polars.DataFrame of shape (rows, len(columns))
+            What `predictions` answers, in the order of the scores.
+        """
 
 
 class Task(Protocol):
     """What kind of problem a model solves; `ml_ready.tasks` has implementations.
+
+    A score is what a model predicts for a row, before it becomes an answer: a number, or several
+    outputs in a fixed order. The task says what a score means, and its unit.
 
     A task is imported by the server too. It imports what only training needs inside of functions.
     """
@@ -78,36 +113,164 @@ class Task(Protocol):
         """The name of the output of an exported model that holds the scores."""
 
     def scores(self, tensor: "np.ndarray") -> "np.ndarray":
-        """Take the scores, of shape (rows,) or (rows, outputs), from a tensor (rows, width)."""
+        """Take the scores from the output of an exported model.
+
+        Training, evaluation and serving call it after each run of the model.
+
+        Parameters
+        ----------
+        tensor : numpy.ndarray of shape (rows, width)
+            The output that the property `tensor` names, in the type that ONNX gives it, such as
+            float32.
+
+        Returns
+        -------
+        numpy.ndarray of shape (rows,) or (rows, outputs)
+            In float64. The caller refuses NaN and infinity with a ModelError.
+        """
 
     def evaluation(self) -> Any:
         """Return the pydantic model of `evaluation` in `conf/config.yaml`.
 
-        It has `baseline_features`, `bootstrap_samples`, `confidence`, `minimum_gain` and
-        `parity_tolerance`, and the thresholds of `checks`. `minimum_gain` has the unit of a gain,
-        `parity_tolerance` that of a score.
+        It is called when the configuration is loaded.
+
+        Returns
+        -------
+        type
+            With the fields `baseline_features`, `bootstrap_samples`, `confidence`, `minimum_gain`
+            and `parity_tolerance`, and the thresholds of `checks`. `minimum_gain` has the unit of a
+            gain, `parity_tolerance` that of a score.
         """
 
     def outputs(self, described: Mapping[str, Any]) -> Outputs:
-        """Restore outputs from `metadata.json`; TypeError or ValueError for those of others."""
+        """Restore outputs from `metadata.json`.
+
+        It is called when a model is loaded, to serve it or to evaluate it.
+
+        Parameters
+        ----------
+        described : mapping of str to object
+            As `describe` returned it, read from JSON: a tuple is a list.
+
+        Returns
+        -------
+        Outputs
+
+        Raises
+        ------
+        TypeError, ValueError
+            When they are those of another task. The model is then refused with a MismatchError.
+        """
 
     def describe(self, outputs: Any) -> dict[str, Any]:
-        """Describe outputs for `metadata.json`."""
+        """Describe outputs for `metadata.json`.
+
+        Training calls it once.
+
+        Parameters
+        ----------
+        outputs : Outputs
+            As `derive_outputs` returned them.
+
+        Returns
+        -------
+        dict of str to object
+            In types of JSON. `outputs` restores the same outputs from it; the report shows it.
+        """
 
     def derive_outputs(self, model: Any, target: "np.ndarray", scores: "np.ndarray") -> Outputs:
-        """Derive the outputs of a trained model from its scores of the validation window."""
+        """Derive the outputs of a trained model from its scores of the validation window.
+
+        Training calls it once, after the parity check.
+
+        Parameters
+        ----------
+        model : object
+            As `Model.fit` returned it.
+        target : numpy.ndarray of shape (rows,)
+        scores : numpy.ndarray of shape (rows,) or (rows, outputs)
+            Of the exported model, for the same rows.
+
+        Returns
+        -------
+        Outputs
+        """
 
     def to_onnx(self, model: Any, numeric: Sequence[str], categorical: Sequence[str]) -> bytes:
-        """Export a trained model, with an input of shape (rows, 1) per feature."""
+        """Export a trained model, with an input of shape (rows, 1) per feature.
+
+        Training calls it once, for a model that has no `export` of its own.
+
+        Parameters
+        ----------
+        model : object
+            As `Model.fit` returned it; it has to predict the same afterwards.
+        numeric, categorical : sequence of str
+            Names of the features: an input is float32, NaN where missing, or text, never missing.
+
+        Returns
+        -------
+        bytes
+            A model in ONNX. Its output `tensor` has the shape (rows, width). A second export of the
+            same model has to give the same bytes.
+
+        Raises
+        ------
+        ParityError
+            When the model cannot be converted.
+        """
 
     def measure(self, target: "np.ndarray", scores: "np.ndarray", outputs: Any) -> dict[str, float]:
-        """Compute the metrics of a window."""
+        """Compute the metrics of a window.
+
+        Training calls it for the validation window, evaluation for the validation and the test
+        window.
+
+        Parameters
+        ----------
+        target : numpy.ndarray of shape (rows,)
+            More than one outcome.
+        scores : numpy.ndarray of shape (rows,) or (rows, outputs)
+        outputs : Outputs
+            Of the model.
+
+        Returns
+        -------
+        dict of str to float
+            By the name of the metric; each window has the same names.
+        """
 
     def summary(self, metrics: Mapping[str, float]) -> str:
-        """Summarize the metrics in a few words."""
+        """Summarize the metrics in a few words.
+
+        Training and evaluation log the summary.
+
+        Parameters
+        ----------
+        metrics : mapping of str to float
+            As `measure` returned them.
+
+        Returns
+        -------
+        str
+            One line.
+        """
 
     def tile(self, metrics: Mapping[str, float]) -> tuple[str, str, str]:
-        """Return title, value and remark of the metric that the report shows large."""
+        """Return title, value and remark of the metric that the report shows large.
+
+        Evaluation calls it for the validation and the test window.
+
+        Parameters
+        ----------
+        metrics : mapping of str to float
+            As `measure` returned them.
+
+        Returns
+        -------
+        tuple of (str, str, str)
+            As the report shows them: the value is rounded, and has its unit.
+        """
 
     def compare(
         self,
@@ -117,7 +280,30 @@ class Task(Protocol):
         config: Any,
         seed: int,
     ) -> dict[str, tuple[Interval, Interval]]:
-        """Return the score of each model and the gain of `model` over it, each with an interval."""
+        """Return the score of each model and the gain of `model` over it, each with an interval.
+
+        Evaluation calls it for the validation and the test window.
+
+        Parameters
+        ----------
+        target : numpy.ndarray of shape (rows,)
+        scores : mapping of str to numpy.ndarray of shape (rows,) or (rows, outputs)
+            By the name of a model, all for the same rows: `model`, the linear baselines
+            `few_feature_linear` and `full_linear`, the one that `constant` names, and `production`
+            where a model is in production.
+        outputs : Outputs
+            Of the model.
+        config : pydantic.BaseModel
+            Of the type that `evaluation` returns.
+        seed : int
+            Two calls with one seed return the same.
+
+        Returns
+        -------
+        dict of str to (Interval, Interval)
+            By each name of `scores`. A gain has the unit that `gain` names; above 0, `model` is
+            better.
+        """
 
     def checks(
         self,
@@ -127,12 +313,53 @@ class Task(Protocol):
         outputs: Any,
         config: Any,
     ) -> Sequence[Check]:
-        """Compare the metrics of a window with the thresholds of the configuration."""
+        """Compare the metrics of a window with the thresholds of the configuration.
+
+        Evaluation calls it for the validation and the test window.
+
+        Parameters
+        ----------
+        window : str
+            Its name.
+        metrics : mapping of str to float
+            As `measure` returned them.
+        gains : mapping of str to Interval
+            Gain of the model over `few_feature_linear`, and over the baseline that `constant`
+            names.
+        outputs : Outputs
+            Of the model.
+        config : pydantic.BaseModel
+            Of the type that `evaluation` returns.
+
+        Returns
+        -------
+        sequence of Check
+            The gate stops a model that does not pass each of them. The evidence may have `window`
+            and `value`, as `ml_ready.checks.compare` gives it.
+        """
 
     def constant_baseline(
         self, project: "Project", train: pl.DataFrame, frames: Sequence[pl.DataFrame], outputs: Any
     ) -> list["np.ndarray"]:
-        """Score frames with a constant from the training window."""
+        """Score frames with a constant from the training window.
+
+        Evaluation calls it once.
+
+        Parameters
+        ----------
+        project : Project
+        train : polars.DataFrame of shape (rows, columns)
+            Features and target.
+        frames : sequence of polars.DataFrame
+            The validation and the test window, with the same columns.
+        outputs : Outputs
+            Of the model.
+
+        Returns
+        -------
+        list of numpy.ndarray of shape (rows,) or (rows, outputs)
+            An array per frame, as `scores` returns it.
+        """
 
     def linear_baseline(
         self,
@@ -142,21 +369,73 @@ class Task(Protocol):
         columns: Sequence[str],
         outputs: Any,
     ) -> list["np.ndarray"]:
-        """Score frames with a linear model on some features."""
+        """Score frames with a linear model on some features.
+
+        Evaluation calls it twice: with `baseline_features` of the configuration, and with all
+        features.
+
+        Parameters
+        ----------
+        project : Project
+        train : polars.DataFrame of shape (rows, columns)
+            Features and target.
+        frames : sequence of polars.DataFrame
+            The validation and the test window, with the same columns.
+        columns : sequence of str
+            Names of the features to use.
+        outputs : Outputs
+            Of the model.
+
+        Returns
+        -------
+        list of numpy.ndarray of shape (rows,) or (rows, outputs)
+            An array per frame, as `scores` returns it.
+        """
 
     def curves(
         self, scored: Mapping[str, tuple["np.ndarray", "np.ndarray"]], outputs: Any
     ) -> dict[str, pl.DataFrame]:
-        """Compute the curves of (target, scores) per window, as tables with a `window` column."""
+        """Compute the curves of (target, scores) per window, as tables with a `window` column.
+
+        Evaluation calls it once.
+
+        Parameters
+        ----------
+        scored : mapping of str to (target, scores)
+            For the validation and the test window, by name: arrays of shape (rows,), and of shape
+            (rows,) or (rows, outputs).
+        outputs : Outputs
+            Of the model.
+
+        Returns
+        -------
+        dict of str to polars.DataFrame
+            By the name of the curve. For each window, its rows become
+            `reports/plots/WINDOW/NAME.csv`.
+        """
 
     def drawings(self, curves: Mapping[str, pl.DataFrame]) -> list[Drawing]:
-        """Return how the report draws the curves."""
+        """Return how the report draws the curves.
+
+        Evaluation calls it once.
+
+        Parameters
+        ----------
+        curves : mapping of str to polars.DataFrame
+            As `curves` returned them.
+
+        Returns
+        -------
+        list of Drawing
+            In the order of the report, which adds a legend: lines need a label.
+        """
 
 
 class Model(Protocol):
     """A module or an object that fits a model, such as `training/model.py` of a project.
 
-    It may have `export(model) -> bytes` too, where the model brings its own way to ONNX.
+    It may have `export(model) -> bytes` too, where the model brings its own way to ONNX: it returns
+    what `Task.to_onnx` would.
     """
 
     @property
@@ -171,10 +450,55 @@ class Model(Protocol):
         seed: int,
         checkpoints: Any = ...,
     ) -> Any:
-        """Return a model that is fitted on the training window."""
+        """Return a model that is fitted on the training window.
+
+        Training calls it once per model, and `check_project` a few times.
+
+        Parameters
+        ----------
+        train : polars.DataFrame of shape (rows, columns)
+            The features of `Project.numeric` (Float32, may be missing) and `Project.categorical`
+            (texts, never missing), and the target. It may have other columns.
+        validation : polars.DataFrame of shape (rows, columns)
+            Rows to stop early by, not to fit on; the same columns.
+        hyperparameters : Hyperparameters
+        seed : int
+            0 or more, below 2**32. Two fits on the same rows with one seed have to predict the
+            same.
+        checkpoints : Checkpoints
+            Gets the states of the training, where it saves any. A fit that was cut off goes on from
+            the last one, and has to end as it would have. The default, `checkpoints.NONE`, keeps
+            none.
+
+        Returns
+        -------
+        object
+            As `predict`, `export` and `Task.to_onnx` take it.
+
+        Raises
+        ------
+        ConfigError
+            When no model can be trained with these hyperparameters.
+        """
 
     def predict(self, model: Any, frame: pl.DataFrame) -> "np.ndarray":
-        """Score rows with a fitted model: shape (rows,), or (rows, outputs) for several outputs."""
+        """Score rows with a fitted model: shape (rows,), or (rows, outputs) for several outputs.
+
+        Training calls it with the validation window, and stops where the exported model differs.
+
+        Parameters
+        ----------
+        model : object
+            As `fit` returned it.
+        frame : polars.DataFrame of shape (rows, columns)
+            With the features, as `fit` gets them.
+
+        Returns
+        -------
+        numpy.ndarray of shape (rows,) or (rows, outputs)
+            In float, finite, in the unit of `Task.scores`. The exported model gives the same,
+            within `evaluation.parity_tolerance`.
+        """
 
 
 @dataclass(frozen=True)
@@ -203,10 +527,13 @@ class Project:
         no training library.
     source : callable
         Takes the folder of source tables and the name of a table in `conf/data`, and returns that
-        table. Reads files by default.
+        table, with the types of the contract. The stage `ingest` calls it once per table on each
+        host, and takes a share of the rows: they need the same order each time. Reads files by
+        default.
     split : callable
         Takes a lazy frame and `data.split` of the configuration, and returns a lazy frame per
-        window. Cuts by time by default.
+        window: `train`, `validation` and `test`, in this order, each with at least one row. Cuts by
+        time by default.
 
     Examples
     --------

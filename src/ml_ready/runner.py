@@ -82,7 +82,18 @@ def interruptible() -> Iterator[list[int]]:
 
 @contextmanager
 def handled(handler: Any) -> Iterator[None]:
-    """Have the signals that end a program handled in another way, until the block ends."""
+    """Have the signals that end a program handled in another way, until the block ends.
+
+    Parameters
+    ----------
+    handler : callable or signal.Handlers
+        For SIGHUP, SIGINT and SIGTERM, as `signal.signal` takes it.
+
+    Yields
+    ------
+    None
+        At the end, the signals are handled as before.
+    """
     names = ("SIGHUP", "SIGINT", "SIGTERM")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.signal(number, handler) for number in numbers}

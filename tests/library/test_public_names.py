@@ -16,6 +16,7 @@ from typing import Any
 
 import ml_ready
 import pytest
+from ml_ready.project import Model, Outputs, Task
 
 PACKAGE = Path(ml_ready.__file__).parent
 MODULES = {
@@ -102,24 +103,77 @@ def _called_by_name(node: ast.stmt) -> bool:
 
 def undocumented(value: Any) -> list[str]:
     """List what the docstring of a function or class lacks: parameters, or what is returned."""
-    text = inspect.getdoc(value)
+    text = inspect.getdoc(value) or ""
+    if inspect.isclass(value) and "__init__" not in vars(value):
+        return _lacking(text, ())
+    signature = inspect.signature(value)
+    returns = not inspect.isclass(value) and signature.return_annotation not in (None, "None")
+    return _lacking(text, signature.parameters, ["Returns"] * returns)
+
+
+def undocumented_in(module: str, source: str) -> list[str]:
+    """List what the docstrings of public functions and methods lack, `Raises` included.
+
+    The source is read: to import every module takes Spark, SageMaker and Locust.
+    """
+    body = ast.parse(source).body
+    bodies = {"": body} | {
+        f"{node.name}.": node.body
+        for node in body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    }
+    return [
+        f"{owner}{node.name} lacks {', '.join(lacking)}"
+        for owner, nodes in bodies.items()
+        for node in nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not (node.name.startswith("_") or _described_elsewhere(module, owner, node))
+        and (lacking := _lacking_in(node))
+    ]
+
+
+def _described_elsewhere(
+    module: str, owner: str, node: ast.FunctionDef | ast.AsyncFunctionDef
+) -> bool:
+    """Whether a docstring needs no sections, since the reader finds their content elsewhere.
+
+    A property takes nothing. Hooks and fixtures are called by pytest, which documents what they
+    take. Each check of a project takes a `Subject`, which the docstring of their module describes.
+    A `main` takes a command line, which `--help` describes. A task has the methods of the protocols
+    in `ml_ready.project`, whose docstrings say what each of them takes and returns.
+    """
+    decorators = {ast.unparse(each).partition("(")[0] for each in node.decorator_list}
+    return (
+        node.name == "main"
+        or node.name.startswith("pytest_")
+        or not decorators.isdisjoint({"property", "cached_property", "pytest.fixture"})
+        or (node.name.startswith("check_") and ast.unparse(node.args) == "subject: Subject")
+        or (module.startswith("ml_ready.tasks.") and bool(owner) and node.name in OF_PROTOCOLS)
+    )
+
+
+def _lacking_in(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    every = node.args
+    arguments = [*every.posonlyargs, *every.args, every.vararg, *every.kwonlyargs, every.kwarg]
+    names = [each.arg for each in arguments if each and each.arg not in ("self", "cls")]
+    returns = node.returns is not None and ast.unparse(node.returns) != "None"
+    raised = (each.exc for each in ast.walk(node) if isinstance(each, ast.Raise) and each.exc)
+    raises = any(re.match(r"\w+Error\b", ast.unparse(each)) for each in raised)
+    text = ast.get_docstring(node) or ""
+    return _lacking(text, names, ["Returns"] * returns + ["Raises"] * raises)
+
+
+def _lacking(text: str, parameters: Iterable[str], sections: Iterable[str] = ()) -> list[str]:
+    """List the parameters that a docstring does not describe, and the sections that it lacks."""
     if not text:
         return ["a docstring"]
-    if inspect.isclass(value) and "__init__" not in vars(value):
-        return []
-    signature = inspect.signature(value)
     parts = re.split(r"(?:^|\n)(\w+)\n-+\n", text)
-    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
-    entries = re.findall(r"^\S.*", sections.get("Parameters", ""), re.MULTILINE)
+    contents = dict(zip(parts[1::2], parts[2::2], strict=True))
+    entries = re.findall(r"^\S.*", contents.get("Parameters", ""), re.MULTILINE)
     described = re.findall(r"\w+", " ".join(entry.partition(" : ")[0] for entry in entries))
-    lacking = [name for name in signature.parameters if name not in described]
-    if (
-        not inspect.isclass(value)
-        and signature.return_annotation not in (None, "None")
-        and not {"Returns", "Yields"} & sections.keys()
-    ):
-        lacking.append("Returns")
-    return lacking
+    present = {*contents, *(["Returns"] if "Yields" in contents else [])}
+    lacking = [name for name in parameters if name not in described]
+    return lacking + [name for name in sections if name not in present]
 
 
 def examples(module: str) -> list[doctest.DocTest]:
@@ -175,6 +229,7 @@ def _types(node: ast.AST) -> Iterator[str]:
 
 
 OF_PROJECTS = {name for text in sources(*PROJECT) for name in taken(text)}
+OF_PROTOCOLS = {name for protocol in (Model, Outputs, Task) for name in vars(protocol)}
 EXAMPLES = [
     example
     for module, path in MODULES.items()
@@ -254,6 +309,41 @@ def test_what_a_docstring_lacks_is_reported() -> None:
 
     assert undocumented(bare) == ["a docstring"]
     assert undocumented(half) == ["target", "Returns"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_public_function_is_documented(module: str) -> None:
+    assert not undocumented_in(module, MODULES[module].read_text("utf-8"))
+
+
+def test_a_public_function_without_sections_is_reported() -> None:
+    source = """
+class Table:
+    @property
+    def height(self) -> int:
+        'The number of rows.'
+
+    def head(self, rows: int) -> Table:
+        'Return the first rows.'
+
+def require_rows(table: Table) -> None:
+    'Stop an empty table.'
+    if not table.height:
+        raise ContractError("no row")
+
+def main(arguments: list[str]) -> None:
+    'Print a table.'
+"""
+    assert undocumented_in("ml_ready.tables", source) == [
+        "require_rows lacks table, Raises",
+        "Table.head lacks rows, Returns",
+    ]
+
+
+def test_only_a_task_leaves_its_methods_to_the_protocol() -> None:
+    source = "class Regression:\n    def scores(self, tensor): 'Take the scores.'"
+    assert not undocumented_in("ml_ready.tasks.regression", source)
+    assert undocumented_in("ml_ready.tables", source) == ["Regression.scores lacks tensor"]
 
 
 @pytest.fixture(scope="module")

@@ -78,6 +78,15 @@ class Aws:
     def of(cls, options: argparse.Namespace) -> "Aws":
         """Return what a command line asks for, see `command_line.Parser`.
 
+        Parameters
+        ----------
+        options : argparse.Namespace
+            With `set`, such as `["variant.count=3"]`, and `dry_run`.
+
+        Returns
+        -------
+        Aws
+
         Raises
         ------
         ProjectError
@@ -111,13 +120,52 @@ class Aws:
             return getattr(self._client(service), call)(**parameters)
 
     def every(self, service: str, call: str, key: str, **parameters: Any) -> Iterator[Any]:
-        """Yield each item of a listing, page by page."""
+        """Yield each item of a listing, page by page.
+
+        Parameters
+        ----------
+        service : str
+            Such as `sagemaker`.
+        call : str
+            A method of its client that answers in pages.
+        key : str
+            The list of items in a page; a page without it has none.
+        **parameters
+            Of the call.
+
+        Yields
+        ------
+        dict
+
+        Raises
+        ------
+        AwsError
+            When AWS refuses a page. The first page is asked for with the first item.
+        """
         with self._explained(call):
             for page in self._client(service).get_paginator(call).paginate(**parameters):
                 yield from page.get(key, [])
 
     def find(self, service: str, call: str, **parameters: Any) -> Any | None:
-        """Ask for something that may not exist."""
+        """Ask for something that may not exist.
+
+        Parameters
+        ----------
+        service, call : str
+            As for `read`.
+        **parameters
+            Of the call.
+
+        Returns
+        -------
+        dict or None
+            None where AWS says that it does not exist.
+
+        Raises
+        ------
+        AwsError
+            When AWS refuses the call for another reason.
+        """
         try:
             with self._explained(call):
                 return getattr(self._client(service), call)(**parameters)
@@ -135,10 +183,22 @@ class Aws:
     def change(self, service: str, call: str, **parameters: Any) -> Any:
         """Change something, or in a dry run show the change.
 
+        Parameters
+        ----------
+        service, call : str
+            As for `read`.
+        **parameters
+            Of the call.
+
         Returns
         -------
         dict
             Empty in a dry run.
+
+        Raises
+        ------
+        AwsError
+            When AWS refuses it.
         """
         if self.dry_run:
             say(f"would {service} {call} {json.dumps(parameters, default=str, sort_keys=True)}")
@@ -154,6 +214,11 @@ class Aws:
         body : bytes
         again : bool
             Replace a file that is there.
+
+        Raises
+        ------
+        AwsError
+            When AWS refuses it.
         """
         bucket = self.settings.bucket
         if not again and self.find("s3", "head_object", Bucket=bucket, Key=key):

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 
 def say(line: str) -> None:
-    """Print a line as soon as it is known."""
+    """Print a line as soon as it is known.
+
+    Parameters
+    ----------
+    line : str
+        Gets a line break at its end.
+    """
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -25,7 +31,19 @@ class Parser:
         self._commands = self._parser.add_subparsers(dest="command", required=True)
 
     def command(self, name: str, help: str) -> argparse.ArgumentParser:
-        """Add a command."""
+        """Add a command.
+
+        Parameters
+        ----------
+        name : str
+        help : str
+            Shown in the list of commands, and as the description of this one.
+
+        Returns
+        -------
+        argparse.ArgumentParser
+            It takes `--dry-run` and `--set KEY=VALUE`; the caller adds what else the command takes.
+        """
         added = self._commands.add_parser(name, help=help, description=help)
         added.add_argument("--dry-run", action="store_true", help="show the changes, do none")
         added.add_argument(
@@ -34,5 +52,21 @@ class Parser:
         return added
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """Read a command line, which `Aws.of` takes."""
+        """Read a command line, which `Aws.of` takes.
+
+        Parameters
+        ----------
+        arguments : sequence of str or None
+            None for those of the process.
+
+        Returns
+        -------
+        argparse.Namespace
+            With `command`, `dry_run`, `set`, and what the command takes.
+
+        Raises
+        ------
+        SystemExit
+            With status 2, for a command or an option that does not exist.
+        """
         return self._parser.parse_args(arguments)

@@ -107,6 +107,11 @@ def pipeline(
     Returns
     -------
     Pipeline
+
+    Raises
+    ------
+    ConfigError
+        When the role `job` is not set.
     """
     parts = _Parts(settings, session, images, commit)
     process = parts.process()
@@ -232,7 +237,25 @@ class _Parts:
 
 
 def definition(settings: Settings, images: Images, commit: str) -> dict[str, Any]:
-    """Return the pipeline as SageMaker keeps it."""
+    """Return the pipeline as SageMaker keeps it.
+
+    Parameters
+    ----------
+    settings : Settings
+    images : Images
+    commit : str
+        As for `pipeline`.
+
+    Returns
+    -------
+    dict
+        In the JSON schema of SageMaker Pipelines.
+
+    Raises
+    ------
+    ConfigError
+        When the role `job` is not set.
+    """
     region = boto3.Session(region_name=settings.region)
     session = PipelineSession(boto_session=region, default_bucket=settings.bucket)
     text = pipeline(settings, session, images, commit).definition()
@@ -265,6 +288,11 @@ def processor(
     Returns
     -------
     Processor
+
+    Raises
+    ------
+    ConfigError
+        When the role `job` is not set.
     """
     return Processor(
         role=settings.roles.need("job"),
@@ -306,6 +334,11 @@ def trainer(
     Returns
     -------
     ModelTrainer
+
+    Raises
+    ------
+    ConfigError
+        When the role `job` is not set.
     """
     jobs = settings.jobs
     limit = 60 * jobs.maximum_minutes
@@ -334,7 +367,20 @@ def trainer(
 
 
 def job_input(name: str, uri: Any, folder: str) -> shapes.ProcessingInput:
-    """Describe an input of a processing job, and the folder where it finds it."""
+    """Describe an input of a processing job, and the folder where it finds it.
+
+    Parameters
+    ----------
+    name : str
+    uri : str or pipeline variable
+        S3 prefix: every host gets all files below it.
+    folder : str
+        Relative to `/opt/ml/processing`.
+
+    Returns
+    -------
+    sagemaker.core.shapes.ProcessingInput
+    """
     return shapes.ProcessingInput(
         input_name=name,
         s3_input=shapes.ProcessingS3Input(
@@ -348,7 +394,23 @@ def job_input(name: str, uri: Any, folder: str) -> shapes.ProcessingInput:
 
 
 def job_output(name: str, uri: Any, folder: str, mode: str = "EndOfJob") -> shapes.ProcessingOutput:
-    """Describe an output of a processing job, and the folder where it leaves it."""
+    """Describe an output of a processing job, and the folder where it leaves it.
+
+    Parameters
+    ----------
+    name : str
+    uri : str or pipeline variable
+        S3 prefix that gets the files.
+    folder : str
+        Relative to `/opt/ml/processing`.
+    mode : {"EndOfJob", "Continuous"}
+        When files are uploaded: at the end, or as they are written, which keeps them if the job
+        fails.
+
+    Returns
+    -------
+    sagemaker.core.shapes.ProcessingOutput
+    """
     return shapes.ProcessingOutput(
         output_name=name,
         s3_output=shapes.ProcessingS3Output(

@@ -76,11 +76,11 @@ class Endpoint:
 
         Raises
         ------
-        AwsError
-            When a version is not approved, or SageMaker refuses or gives up; a shift that fails
-            leaves the versions in place that served before.
         ProjectError
-            For versions that cannot serve together.
+            For a version that is not approved, or versions that cannot serve together.
+        AwsError
+            When SageMaker refuses or gives up; a shift that fails leaves the versions in place that
+            served before.
         """
         plan = _Plan(dict(split or {self.registry.choose(None).number: 1}), shadow, at_once)
         self._require_together(plan)
@@ -120,6 +120,11 @@ class Endpoint:
         that does not serve, as an alarm has rolled it back, is rejected alone; so is one of an
         endpoint that is broken.
 
+        Parameters
+        ----------
+        number : int
+            The version to reject.
+
         Raises
         ------
         ProjectError
@@ -153,6 +158,11 @@ class Endpoint:
 
     def weigh(self, shares: Mapping[int, int]) -> None:
         """Change what share of the requests each version gets.
+
+        Parameters
+        ----------
+        shares : mapping of int to int
+            By version, 0 or more for each one that serves: its part of the sum is its share.
 
         Raises
         ------
@@ -197,6 +207,11 @@ class Endpoint:
     def status(self) -> Iterator[str]:
         """Describe the endpoint and each variant in a line.
 
+        Yields
+        ------
+        str
+            The state of the endpoint, then a line per variant.
+
         Raises
         ------
         ProjectError
@@ -211,6 +226,11 @@ class Endpoint:
 
     def variants(self) -> dict[str, tuple[int, float]]:
         """Return version and weight of each variant that serves.
+
+        Returns
+        -------
+        dict of str to (int, float)
+            By the name of the variant. Its part of the sum of weights is its share of the requests.
 
         Raises
         ------
@@ -231,6 +251,11 @@ class Endpoint:
 
     def serving(self) -> dict[int, float]:
         """Return the versions that serve, and their weights.
+
+        Returns
+        -------
+        dict of int to float
+            By version. Its part of the sum of weights is its share of the requests.
 
         Raises
         ------

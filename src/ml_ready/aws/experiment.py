@@ -26,28 +26,79 @@ _UNEQUAL = 1e-4  # the chance below which shares have changed
 
 
 def brier(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Squared distance of a probability from what came true, 0 or 1."""
+    """Compute the squared distance of a probability from what came true, 0 or 1.
+
+    Parameters
+    ----------
+    prediction : numpy.ndarray of shape (rows,)
+        Probability of 1.
+    label : numpy.ndarray of shape (rows,)
+        0 or 1.
+
+    Returns
+    -------
+    numpy.ndarray of shape (rows,)
+        0 to 1; lower is better.
+
+    References
+    ----------
+    Brier, *Verification of Forecasts Expressed in Terms of Probability*, Monthly Weather Review 78,
+    1950.
+    """
     return np.asarray((prediction - label) ** 2)
 
 
 def logarithmic(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Minus the logarithm of the probability of what came true."""
+    """Compute minus the logarithm of the probability of what came true.
+
+    Parameters
+    ----------
+    prediction : numpy.ndarray of shape (rows,)
+        Probability of 1.
+    label : numpy.ndarray of shape (rows,)
+        0 or 1.
+
+    Returns
+    -------
+    numpy.ndarray of shape (rows,)
+        Natural logarithm, 0 to 34.5, as a probability below 1e-15 counts as 1e-15; lower is better.
+
+    References
+    ----------
+    Good, *Rational Decisions*, Journal of the Royal Statistical Society B 14, 1952.
+    """
     likely = np.where(label == 1, prediction, 1 - prediction)
     return np.asarray(-np.log(np.clip(likely, 1e-15, 1)))
 
 
 def absolute(prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Distance of a number from what came true."""
+    """Compute the distance of a number from what came true.
+
+    Parameters
+    ----------
+    prediction, label : numpy.ndarray of shape (rows,)
+
+    Returns
+    -------
+    numpy.ndarray of shape (rows,)
+        In the unit of the label; lower is better.
+    """
     return np.asarray(np.abs(prediction - label))
 
 
 def quantile(level: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return the loss of a quantile.
+    """Return the pinball loss of a quantile.
 
     Parameters
     ----------
     level : float
         Of the quantile, between 0 and 1.
+
+    Returns
+    -------
+    callable
+        From predictions and labels of shape (rows,), the loss of each row in the unit of the label;
+        lower is better.
 
     References
     ----------
@@ -138,8 +189,9 @@ def compare(
     """
     if not 0 < smallest < math.inf:
         raise ProjectError(f"smallest effect {smallest}: expected a number above 0")
-    if not 0 < confidence < 1:
-        raise ProjectError(f"confidence {confidence}: expected a number between 0 and 1")
+    for name, share in {"confidence": confidence, "power": power}.items():
+        if not 0 < share < 1:
+            raise ProjectError(f"{name} {share}: expected a number between 0 and 1")
     for name, losses in zip(variants, (old, new), strict=True):
         if len(losses) < _FEWEST:
             raise ProjectError(

@@ -167,10 +167,20 @@ def commit(root: Path) -> str:
 def revision(image: str) -> str:
     """Return the commit that an image was built from, as its label says.
 
+    Parameters
+    ----------
+    image : str
+        A name, a digest or an ID.
+
+    Returns
+    -------
+    str
+        As `commit` returned it for the build; `none` where the image does not say.
+
     Raises
     ------
     ProjectError
-        When the image is not on this machine.
+        When Docker is missing, or the image is not on this machine.
     """
     require_docker()
     command = ["docker", "image", "inspect", image]
@@ -184,6 +194,11 @@ def revision(image: str) -> str:
 @contextmanager
 def secrets(root: Path) -> Iterator[list[str]]:
     """Hand the package index and the certificates of this machine to a build, not to its layers.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The repository of the project.
 
     Yields
     ------

@@ -74,13 +74,36 @@ def summary(users: int, seen: Sequence[Sequence[float]], seconds: float) -> Step
 
 
 def knee(steps: Sequence[Step]) -> Step:
-    """Return the step from which on more users wait longer and get hardly more done."""
+    """Return the step from which on more users wait longer and get hardly more done.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        At least one, with more and more users.
+
+    Returns
+    -------
+    Step
+        The first one with at least 90 % of the highest number of requests per second.
+    """
     highest = max(step.requests_per_second for step in steps)
     return next(step for step in steps if step.requests_per_second >= _NEARLY * highest)
 
 
 def faults(steps: Sequence[Step], limits: Limits) -> list[str]:
-    """Compare the steps with the limits; return a line for each limit that is broken."""
+    """Compare the steps with the limits; return a line for each limit that is broken.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+    limits : Limits
+
+    Returns
+    -------
+    list of str
+        Empty where every limit holds. Requests per second and latency are those of the knee, the
+        failed share is the highest of all steps.
+    """
     at = knee(steps)
     failed = max(step.failed_share for step in steps)
     checks = [
@@ -98,10 +121,22 @@ def faults(steps: Sequence[Step], limits: Limits) -> list[str]:
 def bodies(url: str, records: Path) -> list[str]:
     """Make a request of each of some real records, with the fields that the server takes.
 
+    Parameters
+    ----------
+    url : str
+        Of a running server.
+    records : pathlib.Path
+        Parquet, as the stage `ingest` writes it.
+
+    Returns
+    -------
+    list of str
+        1,000 requests in JSON, the same ones each time.
+
     Raises
     ------
     ProjectError
-        When the server does not answer, or there are no records.
+        When the server does not answer or describes no record, or there are no records.
     """
     if not records.is_file():
         raise ProjectError(f"{records}: no such file.", "Make it first: `poe pipeline`")
@@ -122,7 +157,22 @@ def bodies(url: str, records: Path) -> list[str]:
 
 
 def report(url: str, steps: Sequence[Step], limits: Limits, folder: Path) -> list[str]:
-    """Write `load.json` and `load.md`, and return which limits are broken."""
+    """Write `load.json` and `load.md`, and return which limits are broken.
+
+    Parameters
+    ----------
+    url : str
+        Of the server.
+    steps : sequence of Step
+    limits : Limits
+    folder : pathlib.Path
+        Gets the files.
+
+    Returns
+    -------
+    list of str
+        As `faults` returns them.
+    """
     at, broken = knee(steps), faults(steps, limits)
     result: dict[str, Any] = {"steps": [asdict(step) for step in steps], "knee": asdict(at)}
     result |= {"limits": limits.model_dump(), "broken": broken}

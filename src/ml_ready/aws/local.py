@@ -148,9 +148,16 @@ def account(root: Path, settings: Settings) -> Iterator[Aws]:
 def containers(image: str) -> Iterator[Path]:
     """Make a folder for containers, and remove all they leave: themselves, files, the network.
 
+    Parameters
+    ----------
+    image : str
+        The image of the jobs. At the end, a container of it gives the files of the jobs, which
+        belong to root, to this user.
+
     Yields
     ------
     pathlib.Path
+        The empty folder.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
@@ -170,7 +177,19 @@ def containers(image: str) -> Iterator[Path]:
 
 
 def download(aws: Aws, folder: Path) -> None:
-    """Download the results of a run from the bucket; they replace the folder, if it exists."""
+    """Download the results of a run from the bucket; they replace the folder, if it exists.
+
+    Parameters
+    ----------
+    aws : Aws
+    folder : pathlib.Path
+        It stays as it is where the bucket has no results.
+
+    Raises
+    ------
+    AwsError
+        When a file cannot be downloaded; the folder is as it was.
+    """
     home, bucket = f"{aws.settings.name}/", aws.settings.bucket
     listed = aws.every("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=home)
     keys = [each["Key"] for each in listed]

@@ -127,6 +127,17 @@ def upload(aws: Aws, folder: Path) -> str:
     The name follows from the files: SageMaker recognizes a step on the same data as done, and other
     data do not change the input of an earlier run. Files that are there already are not uploaded.
 
+    Parameters
+    ----------
+    aws : Aws
+    folder : pathlib.Path
+        Parquet and CSV files below it are uploaded; hidden ones are not.
+
+    Returns
+    -------
+    str
+        Sixteen hexadecimal digits.
+
     Raises
     ------
     ProjectError
@@ -161,6 +172,17 @@ def upload(aws: Aws, folder: Path) -> str:
 
 def stored(aws: Aws, name: str) -> str:
     """Return the version of source tables in the bucket, which follows from their files.
+
+    Parameters
+    ----------
+    aws : Aws
+    name : str
+        Of a folder below `source/` of the project in the bucket.
+
+    Returns
+    -------
+    str
+        Sixteen hexadecimal digits.
 
     Raises
     ------

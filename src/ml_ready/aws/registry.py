@@ -5,7 +5,6 @@ import hashlib
 import io
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,6 @@ from ..errors import ProjectError
 from .client import Aws
 from .command_line import Parser, say
 
-_FILES = (artifact.METADATA_FILE, artifact.MODEL_FILE)
 _TYPES = ["application/json", "application/jsonlines", "text/csv"]
 PRODUCTION = "production/model.tar.gz"
 NOTHING_YET = b"The model in production lies here as model.tar.gz, once there is one.\n"
@@ -44,7 +42,12 @@ class Registry:
         self.name = aws.settings.name
 
     def versions(self) -> list[Version]:
-        """List the versions, newest first; none where there is no registry yet."""
+        """List the versions, newest first; none where there is no registry yet.
+
+        Returns
+        -------
+        list of Version
+        """
         if not self._has_group():
             return []
         packages = self.aws.every(
@@ -66,6 +69,17 @@ class Registry:
 
     def choose(self, number: int | None, *, approved: bool = True) -> Version:
         """Return a version, or the newest one that is approved.
+
+        Parameters
+        ----------
+        number : int or None
+            None for the newest one.
+        approved : bool
+            Whether to refuse a version that is not approved.
+
+        Returns
+        -------
+        Version
 
         Raises
         ------
@@ -154,6 +168,11 @@ class Registry:
             The version; `Endpoint.deploy` does this for the one that gets most requests.
         again : bool
             Even if it is the one already, whose copy may be damaged.
+
+        Raises
+        ------
+        ProjectError
+            When the version does not exist, or is not approved.
         """
         source = self._model_url(self.choose(number))
         target = {"Bucket": self.aws.settings.bucket, "Key": f"{self.name}/{PRODUCTION}"}
@@ -172,7 +191,23 @@ class Registry:
             say(f"Version {number} is the one in production, which new models are compared with")
 
     def model(self, number: int) -> str:
-        """Create SageMaker's model of an approved version unless it exists, and return its name."""
+        """Create SageMaker's model of an approved version unless it exists, and return its name.
+
+        Parameters
+        ----------
+        number : int
+            The version.
+
+        Returns
+        -------
+        str
+            It follows from the version and the role of the endpoint.
+
+        Raises
+        ------
+        ProjectError
+            When the version does not exist or is not approved, or the role is not set.
+        """
         version, role = self.choose(number), self.aws.settings.roles.need("endpoint")
         # The moment as a number: its text depends on the time zone of the machine.
         made_of = f"{version.arn} {version.created.timestamp()} {role}"
@@ -189,7 +224,21 @@ class Registry:
         return name
 
     def judge(self, number: int, status: str, reason: str) -> None:
-        """Approve or reject a version, with a reason that is kept."""
+        """Approve or reject a version, with a reason that is kept.
+
+        Parameters
+        ----------
+        number : int
+            The version.
+        status : {"Approved", "Rejected"}
+        reason : str
+            It may be empty.
+
+        Raises
+        ------
+        ProjectError
+            When the version does not exist.
+        """
         version = self.choose(number, approved=False)
         if version.status == status and self.note(version) == reason:
             say(f"Version {number} is {status} already")
@@ -205,11 +254,27 @@ class Registry:
             say(f"Version {number} is {status}")
 
     def note(self, version: Version) -> str:
-        """Return why a version was approved or rejected."""
+        """Return why a version was approved or rejected.
+
+        Parameters
+        ----------
+        version : Version
+
+        Returns
+        -------
+        str
+            Empty where no reason was given.
+        """
         return str(self._describe(version).get("ApprovalDescription", ""))
 
     def lines(self) -> Iterator[str]:
-        """Describe each version in a line, with the folder of its report."""
+        """Describe each version in a line, with the folder of its report.
+
+        Yields
+        ------
+        str
+            A single line, which says so, where there is no version.
+        """
         versions = self.versions()
         if not versions:
             yield f"no version of {self.name} in {self.aws.settings.region}"
@@ -236,6 +301,11 @@ class Registry:
 
 def require_digest(image: str) -> None:
     """Stop where an image is named by a tag, which may be another image tomorrow.
+
+    Parameters
+    ----------
+    image : str
+        Such as `REPOSITORY@sha256:DIGEST`.
 
     Raises
     ------
@@ -277,12 +347,28 @@ def registration(name: str, image: str, model: Any, metrics: Any) -> dict[str, A
 
 
 def pack(folder: Path) -> bytes:
-    """Pack the model as SageMaker wants it; the same files give the same bytes."""
+    """Pack the model as SageMaker wants it; the same files give the same bytes.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Holds `model.onnx` and `metadata.json`.
+
+    Returns
+    -------
+    bytes
+        A `tar.gz` with the files at its top.
+
+    Raises
+    ------
+    ModelError
+        When the metadata cannot be read.
+    """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for name in _FILES:
-            entry = tarfile.TarInfo(name)
-            content = (folder / name).read_bytes()
+        for path in artifact.model_files(folder):
+            entry = tarfile.TarInfo(path.name)
+            content = path.read_bytes()
             entry.size, entry.mode = len(content), 0o644
             archive.addfile(entry, io.BytesIO(content))
     return gzip.compress(packed.getvalue(), mtime=0)
@@ -317,12 +403,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _require_good(folder: Path, reports: Path) -> dict[str, Any]:
     """Return the metadata of a model; stop where its report is of another, or the gate failed."""
     metrics_file = reports / artifact.METRICS_FILE
-    for path in [*(folder / name for name in _FILES), metrics_file, reports / artifact.REPORT_FILE]:
+    for path in (folder / artifact.METADATA_FILE, metrics_file, reports / artifact.REPORT_FILE):
         if not path.is_file():
             raise ProjectError(f"{path}: no such file.", "Make it first: `poe pipeline`")
     metrics = artifact.read_metrics(reports)
-    checksum = zlib.crc32((folder / artifact.MODEL_FILE).read_bytes())
-    if metrics.get("model", {}).get("crc32") != checksum:
+    metadata = artifact.read_metadata(folder)
+    artifact.read_model(folder, metadata)
+    if metrics.get("model", {}).get("crc32") != metadata["model"]["crc32"]:
         raise ProjectError(
             f"{metrics_file}: was computed for a different model than {folder}:",
             "run `poe pipeline`",
@@ -333,6 +420,4 @@ def _require_good(folder: Path, reports: Path) -> dict[str, Any]:
         raise ProjectError(
             f"{metrics_file}: the gate stopped this model: {failed}.", "Run `poe pipeline`"
         )
-    metadata = artifact.read_metadata(folder)
-    artifact.read_model(folder, metadata)
     return metadata

@@ -28,6 +28,15 @@ class Roles(Section):
     def need(self, name: str) -> str:
         """Return the role `job`, `endpoint` or `pipeline`.
 
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        str
+            Its ARN.
+
         Raises
         ------
         ConfigError

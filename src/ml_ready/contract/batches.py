@@ -134,7 +134,17 @@ def require_columns(schema: pl.Schema, columns: Sequence[Column], *, text: bool 
 
 
 def require_rows(rows: int) -> None:
-    """Stop an empty batch."""
+    """Stop an empty batch.
+
+    Parameters
+    ----------
+    rows : int
+
+    Raises
+    ------
+    ContractError
+        When there is none.
+    """
     if not rows:
         raise ContractError("The batch is empty: expected at least one row. Check the source.")
 

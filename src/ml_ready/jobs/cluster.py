@@ -82,6 +82,11 @@ def session(master: str, driver: str = "") -> Iterator[Any]:
 def java() -> Iterator[None]:
     """Let Spark start the locked Java and this Python.
 
+    Yields
+    ------
+    None
+        `JAVA_HOME` and `PYSPARK_PYTHON` are set; the folder of `JAVA_HOME` is removed at the end.
+
     Raises
     ------
     ConfigError
@@ -113,7 +118,19 @@ def java() -> Iterator[None]:
 
 @contextmanager
 def started(kind: str, *arguments: str) -> Iterator[None]:
-    """Run a `Master` or a `Worker` of a standalone cluster, until the block ends."""
+    """Run a `Master` or a `Worker` of a standalone cluster, until the block ends.
+
+    Parameters
+    ----------
+    kind : {"Master", "Worker"}
+    *arguments : str
+        Of its command line.
+
+    Yields
+    ------
+    None
+        At the end the process is stopped, and killed where that takes more than 30 seconds.
+    """
     import pyspark
 
     command = [str(Path(pyspark.__file__).parent / "bin" / "spark-class")]
@@ -132,7 +149,18 @@ def started(kind: str, *arguments: str) -> Iterator[None]:
 
 @contextmanager
 def worker(first: str, name: str) -> Iterator[None]:
-    """Run the worker of a host, until the block ends."""
+    """Run the worker of a host, until the block ends.
+
+    Parameters
+    ----------
+    first, name : str
+        Of the first host, and of this one.
+
+    Yields
+    ------
+    None
+        At the end the files of the worker are removed.
+    """
     with (
         tempfile.TemporaryDirectory() as folder,
         started("Worker", "--host", name, "--work-dir", folder, f"spark://{first}:{PORT}"),

@@ -254,7 +254,19 @@ def production(project: Project, where: Paths, columns: Sequence[str]) -> Predic
 
 
 def remark_on(project: Project, gain: Interval) -> str:
-    """Say in a sentence whether the model is worth more than a linear one on all features."""
+    """Say in a sentence whether the model is worth more than a linear one on all features.
+
+    Parameters
+    ----------
+    project : Project
+    gain : Interval
+        Of the model over the linear one, on the test window.
+
+    Returns
+    -------
+    str
+        It says that the model is better or worse only where the interval does not hold 0.
+    """
     interval = f"[{gain.low:+.3f}, {gain.high:+.3f}]"
     measured = f"{gain.value:+.3f} {project.task.gain} on the test window {interval}"
     if gain.low > 0:

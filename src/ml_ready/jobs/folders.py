@@ -61,17 +61,48 @@ class Paths:
         return self.work / "reports"
 
     def source(self, name: str) -> Path:
-        """Return the folder of the source tables, which the configuration names."""
+        """Return the folder of the source tables, which the configuration names.
+
+        Parameters
+        ----------
+        name : str
+            Relative to the repository; a job does not need it, as it has one source.
+
+        Returns
+        -------
+        pathlib.Path
+        """
         return self.work / "source" if self.job else self.root / name
 
     def window(self, name: str) -> Path:
-        """Return the folder with features and target of `train`, `validation` or `test`."""
+        """Return the folder with features and target of `train`, `validation` or `test`.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        pathlib.Path
+            It may not exist.
+        """
         if self.job and self.job.training:
             return self.job.channel(name)
         return self.work / "data" / "processed" / name
 
     def remedy(self, name: str) -> str:
-        """Say what to do where a window is missing."""
+        """Say what to do where a window is missing.
+
+        Parameters
+        ----------
+        name : str
+            Of the window.
+
+        Returns
+        -------
+        str
+            A sentence for the `remedy` of an error.
+        """
         return f"Give the job an input `{name}`." if self.job else "Make it first: `poe pipeline`"
 
 
@@ -82,5 +113,9 @@ def paths(root: Path) -> Paths:
     ----------
     root : pathlib.Path
         `Project.root`; without a folder `conf` in it, the working folder counts.
+
+    Returns
+    -------
+    Paths
     """
     return Paths(root if (root / "conf").is_dir() else Path.cwd(), current())

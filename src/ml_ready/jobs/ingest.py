@@ -124,6 +124,17 @@ def records(
 def as_text(source: Path, config: DataConfig) -> bool:
     """Tell whether cells come as text, which the contract reads: those of CSV files do.
 
+    Parameters
+    ----------
+    source : pathlib.Path
+        The folder of the source tables.
+    config : DataConfig
+
+    Returns
+    -------
+    bool
+        True where at least one file is CSV.
+
     Raises
     ------
     ContractError

@@ -20,7 +20,13 @@ REASON_LIMIT = 1024  # bytes that SageMaker keeps of why a job failed
 
 
 def base() -> Path:
-    """Return the folder that SageMaker mounts, `/opt/ml`."""
+    """Return the folder that SageMaker mounts, `/opt/ml`.
+
+    Returns
+    -------
+    pathlib.Path
+        Another one where `SAGEMAKER_BASE_DIR` names it.
+    """
     return Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 
 
@@ -55,7 +61,18 @@ class Job:
         return Path(os.environ.get("SM_MODEL_DIR", self.base / "model"))
 
     def channel(self, name: str) -> Path:
-        """Return the folder of an input of a training job."""
+        """Return the folder of an input of a training job.
+
+        Parameters
+        ----------
+        name : str
+            Such as `train`.
+
+        Returns
+        -------
+        pathlib.Path
+            It may not exist.
+        """
         folder = os.environ.get(f"SM_CHANNEL_{name.upper()}")
         return Path(folder or self.base / "input" / "data" / name)
 
@@ -67,6 +84,11 @@ class Job:
 
     def hyperparameters(self) -> list[str]:
         """Return the hyperparameters as they would be typed: `model.learning_rate=0.1`.
+
+        Returns
+        -------
+        list of str
+            Without those that SageMaker adds; empty in a processing job.
 
         Raises
         ------
@@ -86,6 +108,10 @@ class Job:
     def host(self) -> tuple[int, int]:
         """Return the position of this host, from 0, and how many there are.
 
+        Returns
+        -------
+        tuple of (int, int)
+
         Raises
         ------
         ConfigError
@@ -96,6 +122,11 @@ class Job:
 
     def hosts(self) -> tuple[list[str], str]:
         """Return the names of all hosts, the first one first, and that of this one.
+
+        Returns
+        -------
+        tuple of (list of str, str)
+            In the order of their names; `localhost` alone where SageMaker names none.
 
         Raises
         ------
@@ -135,7 +166,13 @@ class Job:
                 )
 
     def failed(self, reason: str) -> None:
-        """Tell SageMaker why the job failed, which shows it with the job."""
+        """Tell SageMaker why the job failed, which shows it with the job.
+
+        Parameters
+        ----------
+        reason : str
+            It is written as one line, of 1,024 bytes at most.
+        """
         line = " ".join(reason.split()).encode()[:REASON_LIMIT].decode(errors="ignore")
         for path in self._reasons():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +190,12 @@ class Job:
 
 
 def current() -> Job | None:
-    """Return the job that this process runs in, if any."""
+    """Return the job that this process runs in, if any.
+
+    Returns
+    -------
+    Job or None
+    """
     folder = base()
     if (folder / "config").is_dir():
         return Job(folder, training=False)

@@ -73,7 +73,18 @@ def preprocess(project: Project, where: Paths, config: Config[Any, Any]) -> None
 
 
 def emptied(folder: Path) -> Path:
-    """Return a folder after removing all that is in it: SageMaker may have mounted the folder."""
+    """Return a folder after removing all that is in it: SageMaker may have mounted the folder.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        It is made where it is missing.
+
+    Returns
+    -------
+    pathlib.Path
+        The same folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for each in folder.iterdir():
         shutil.rmtree(each) if each.is_dir() else each.unlink()
@@ -81,7 +92,18 @@ def emptied(folder: Path) -> Path:
 
 
 def kept(project: Project, boundaries: Split) -> list[str]:
-    """List the columns of a window."""
+    """List the columns of a window.
+
+    Parameters
+    ----------
+    project : Project
+    boundaries : Split
+
+    Returns
+    -------
+    list of str
+        The column of the boundaries, the features and the target, each once.
+    """
     return list(dict.fromkeys([boundaries.column, *project.feature_names, project.target]))
 
 
@@ -124,6 +146,10 @@ def windows(project: Project, records: pl.DataFrame, boundaries: Split) -> dict[
 
 def require_no_leakage(project: Project) -> None:
     """Stop when the features need more than is known when a prediction is asked for.
+
+    Parameters
+    ----------
+    project : Project
 
     Raises
     ------

@@ -11,8 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from .. import contract, tables
-from ..artifact import QUARANTINE_FOLDER
+from .. import artifact, contract, tables
 from ..config import DataConfig
 from ..contract import Column
 from ..errors import ConfigError, ContractError
@@ -129,7 +128,7 @@ def process(project: Project, spark: Any, where: Paths, source: Path, config: Da
     raw = emptied(where.work / "data" / "raw")
     if tally.quarantined:
         broken = rows.filter("reason is not null").select("broken.*", "reason")
-        broken.write.parquet(str(raw / QUARANTINE_FOLDER))
+        artifact.write_quarantine(raw, broken)
     conclude(raw, tally, config.tolerance)
 
     records = rows.filter("reason is null").select("valid.*")
@@ -306,9 +305,15 @@ def _processed_schema(project: Project) -> pl.Schema:
 def in_a_line() -> Iterator[None]:
     """Report in one line what a process that checks a part of the data finds wrong with them.
 
+    Yields
+    ------
+    None
+
     Raises
     ------
     ContractError
+        When a check of the contract raises it, or Spark cannot read the data. Other errors of Spark
+        are raised as they are.
     """
     from py4j.protocol import Py4JJavaError
     from pyspark.errors import AnalysisException, PySparkException

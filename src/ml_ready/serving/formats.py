@@ -139,6 +139,17 @@ class Formats:
     def read_json(self, body: bytes) -> tuple[list[Any], Write]:
         """Read `{"instances": [record, …]}`; the answer is `{"predictions": [prediction, …]}`.
 
+        Parameters
+        ----------
+        body : bytes
+
+        Returns
+        -------
+        records : list
+            Of the type `record`, at least one.
+        write : Write
+            Writes the answer.
+
         Raises
         ------
         RequestError
@@ -156,6 +167,17 @@ class Formats:
 
     def read_jsonlines(self, body: bytes) -> tuple[list[Any], Write]:
         """Read one record a line; the answer has one prediction a line.
+
+        Parameters
+        ----------
+        body : bytes
+
+        Returns
+        -------
+        records : list
+            Of the type `record`, at least one.
+        write : Write
+            Writes the answer.
 
         Raises
         ------
@@ -176,6 +198,18 @@ class Formats:
         The first line may name the columns, in any order; without it they come in the order of the
         contract. The answer has a header where the request has one, so that lines stay side by
         side.
+
+        Parameters
+        ----------
+        body : bytes
+            In UTF-8, with or without a byte order mark.
+
+        Returns
+        -------
+        records : list
+            Of the type `record`, at least one.
+        write : Write
+            Writes the answer.
 
         Raises
         ------
@@ -231,7 +265,17 @@ class Formats:
 
 
 def encode(problem: Problem) -> bytes:
-    """Return the body of an error answer."""
+    """Return the body of an error answer.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    bytes
+        JSON.
+    """
     return _encoder.encode(problem)
 
 

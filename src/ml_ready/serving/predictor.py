@@ -110,7 +110,23 @@ class Predictor:
         return self.score(table.collect())
 
     def score(self, table: pl.DataFrame) -> np.ndarray:
-        """Score a table that has the features already, such as `data/processed`: see `score`."""
+        """Score a table that has the features already, such as `data/processed`.
+
+        Parameters
+        ----------
+        table : polars.DataFrame of shape (rows, columns)
+            With the feature columns.
+
+        Returns
+        -------
+        numpy.ndarray of shape (rows, ...)
+            As `Task.scores` returns them.
+
+        Raises
+        ------
+        ModelError
+            When the model gives something that is not a number.
+        """
         return score(self.project, self._session, table)
 
     def _source(

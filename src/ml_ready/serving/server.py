@@ -199,7 +199,18 @@ class DrainingServer(uvicorn.Server):
         self._silent: dict[tuple[Any, Any], float] = {}
 
     async def on_tick(self, counter: int) -> bool:
-        """Every few seconds, close the connections on which no whole head has come in time."""
+        """Close the connections on which no whole head has come in time, every few seconds.
+
+        Parameters
+        ----------
+        counter : int
+            How often uvicorn has called this: ten times per second.
+
+        Returns
+        -------
+        bool
+            Whether the server stops now.
+        """
         if counter % 50 == 0:
             time = asyncio.get_running_loop().time()
             connections: Any = self.server_state.connections
@@ -217,7 +228,13 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, answer for a moment longer, then finish what has begun."""
+        """Stop listening, answer for a moment longer, then finish what has begun.
+
+        Parameters
+        ----------
+        sockets : list of socket.socket, optional
+            Those that `run` was given. They are closed.
+        """
         for server in self.servers:
             server.close()
         state = self.server_state

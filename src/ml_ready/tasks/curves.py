@@ -29,7 +29,12 @@ class Curves:
         self._parts.setdefault(name, []).append(table)
 
     def tables(self) -> dict[str, pl.DataFrame]:
-        """Return the tables by name, each with a `window` column."""
+        """Return the tables by name, each with a `window` column.
+
+        Returns
+        -------
+        dict of str to polars.DataFrame
+        """
         return {name: pl.concat(parts) for name, parts in self._parts.items()}
 
 

@@ -1,7 +1,8 @@
 """`check_project`: the named checks that the library requires of a project.
 
-A check is a function of a `Subject`. It raises a ProjectError that says what is wrong with which
-value, and which file of the project to change.
+A check is a function of a `Subject`: the project, the records of its source, and a model that is
+trained on them. The check raises a ProjectError that says what is wrong with which value, and which
+file of the project to change.
 """
 
 import argparse

@@ -95,6 +95,11 @@ class Subject:
         ----------
         **options
             Further arguments of `fit`, such as `checkpoints`.
+
+        Returns
+        -------
+        object
+            As `fit` of the model returns it.
         """
         train, validation = self.windows["train"], self.windows["validation"]
         fit = self.project.training.fit

@@ -102,6 +102,8 @@ def test_what_shows_nothing_is_refused(records: int, smallest: float, message: s
         compare(np.arange(records), np.arange(50), smallest)
     with pytest.raises(ProjectError, match="confidence 95: expected a number between 0 and 1"):
         compare(np.arange(50), np.arange(50), 0.1, confidence=95)
+    with pytest.raises(ProjectError, match="power 80: expected a number between 0 and 1"):
+        compare(np.arange(50), np.arange(50), 0.1, power=80)
 
 
 def event(predictions: list[dict[str, float]], key: str, kind: str, *, named: bool = True) -> str:

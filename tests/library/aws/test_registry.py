@@ -1,6 +1,8 @@
 """The registry, against AWS as moto plays it."""
 
+import io
 import json
+import tarfile
 import zlib
 
 import pytest
@@ -57,13 +59,14 @@ def test_what_cannot_be_registered_is_named(aws: Aws, results: Results) -> None:
     with pytest.raises(ProjectError, match=r"the gate stopped this model: test: 0.5 < 0.6"):
         Registry(aws).register(IMAGE, *results)
     judged(results[1], good=True)
-    model = (results[0] / "model.onnx").read_bytes()
-    (results[0] / "model.onnx").write_bytes(model + b" ")
+    known = artifact.read_metadata(results[0])
+    del known["model"]
+    artifact.write_model(results[0], MODEL + b" ", known)
     with pytest.raises(
         ProjectError, match="was computed for a different model than .*: run `poe pipeline`"
     ):
         Registry(aws).register(IMAGE, *results)
-    (results[0] / "model.onnx").write_bytes(model)
+    artifact.write_model(results[0], MODEL, known)
     for name in ("index.html", "metrics.json"):
         (results[1] / name).unlink()
         with pytest.raises(ProjectError, match=f"{name}: no such file"):
@@ -73,6 +76,17 @@ def test_what_cannot_be_registered_is_named(aws: Aws, results: Results) -> None:
 
 def test_a_model_is_packed_to_the_same_bytes(results: Results) -> None:
     assert registry.pack(results[0]) == registry.pack(results[0])
+
+
+def test_the_file_that_the_metadata_name_is_packed(aws: Aws, results: Results) -> None:
+    file = results[0] / artifact.METADATA_FILE
+    metadata = json.loads(file.read_text("utf-8"))
+    metadata["model"]["file"] = "model.bin"
+    file.write_text(json.dumps(metadata), encoding="utf-8")
+    (results[0] / artifact.MODEL_FILE).rename(results[0] / "model.bin")
+    Registry(aws).register(IMAGE, *results)
+    with tarfile.open(fileobj=io.BytesIO(registry.pack(results[0]))) as packed:
+        assert packed.getnames() == [artifact.METADATA_FILE, "model.bin"]
 
 
 def test_a_damaged_model_in_production_is_put_there_again(aws: Aws, results: Results) -> None:

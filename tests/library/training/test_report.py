@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jinja2 import UndefinedError
 from matplotlib.axes import Axes
-from ml_ready.checks import Interval, compare
+from ml_ready.checks import Check, Interval, Verdict, compare
 from ml_ready.project import Drawing, Task
 from ml_ready.tasks.binary import BinaryClassification
 from ml_ready.tasks.binary import Outputs as Labels
@@ -67,6 +67,9 @@ def test_each_check_is_shown_with_its_window_value_threshold_and_verdict() -> No
     assert "log_loss validation 0.9000 ≤ 0.8 failed" in shown
     assert "Gate failed" in shown
     assert "Gate passed" in text(page([], content(passed=True)))
+    looked_at = Check("looked_at", "Was it looked at?", "data-science", "yes", Verdict.NOT_RUN)
+    shown = text(page([], content(checks=[looked_at])))
+    assert f"looked_at {Verdict.NOT_RUN} yes {Verdict.NOT_RUN}" in shown
 
 
 def test_texts_of_a_project_are_escaped() -> None:
