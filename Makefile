@@ -17,7 +17,7 @@ bake: $(INSTALLED) ## ask the questions and make a project beside this folder (A
 demo: $(INSTALLED) ## bake, install, run the pipeline, serve, predict
 	@.venv/bin/python scripts/demo.py $(ARGS)
 
-test: $(INSTALLED) $(GITLAB) ## everything CI runs (ARGS='tests/render -k …' runs only these, of the template)
+test: $(INSTALLED) ## everything CI runs (ARGS='tests/render -k …' runs only these, of the template)
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy

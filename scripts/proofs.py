@@ -13,7 +13,7 @@ from tests.proofs import HEAD, PAGE, PROOFS, TEMPLATE, recorded, stale
 
 
 def main() -> None:
-    """Run the proofs at once; the page keeps those that failed as they were."""
+    """Run proofs in one run of pytest; the row of one that fails stays as it was."""
     parser = argparse.ArgumentParser("make proofs", description=__doc__)
     parser.add_argument("--all", action="store_true", help="run also those that are up to date")
     names = list(PROOFS) if parser.parse_args().all else list(stale(TEMPLATE))
@@ -49,7 +49,7 @@ def run(names: list[str]) -> dict[str, float | None]:
         command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *tests]
         subprocess.run(command, cwd=TEMPLATE, env=environment, check=False)
         if not report.is_file():
-            sys.exit("error: pytest did not end, see above")
+            sys.exit("error: pytest wrote no report: see above, and run `make proofs` again")
         results: dict[str, float | None] = {}
         for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it
             test = f"{case.attrib['classname'].replace('.', '/')}.py::{case.attrib['name']}"

@@ -1,6 +1,6 @@
 """Files that outlive a run: their names, their format number, and how they are written and read.
 
-Nothing else knows these names. A file says which version of ml-ready wrote it; a file without a
+No other module writes or reads them. A file says which version of ml-ready wrote it; one without a
 format number is from 0.1.0.
 """
 
@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ModelError
+from .errors import ModelError, one_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -94,9 +94,13 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         metadata["contract_version"], dict(metadata["outputs"])
         entry = dict(metadata["model"])
         if not all(isinstance(entry[key], kind) for key, kind in _ENTRY.items()):
-            raise ValueError(f"model is {entry}")
+            raise ValueError(
+                f"model is {entry}, expected texts format and file, and a number crc32"
+            )
     except KeyError as error:
-        raise ModelError(f"{path}: it has no {one_line(error)}.", RETRAIN) from error
+        raise ModelError(
+            f"{path}: it has no {one_line(error)}, which every model has.", RETRAIN
+        ) from error
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: not readable ({one_line(error)}).", RETRAIN) from error
     return metadata
@@ -251,21 +255,6 @@ def write_records(folder: Path, records: "pl.DataFrame") -> None:
         With the columns and types of the contract.
     """
     records.write_parquet(folder / RECORDS_FILE)
-
-
-def one_line(error: BaseException) -> str:
-    """Return the message of an error as one line, or its class where it has none.
-
-    Parameters
-    ----------
-    error : BaseException
-
-    Returns
-    -------
-    str
-        Never empty.
-    """
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _model_path(folder: Path, metadata: Mapping[str, Any]) -> Path:

@@ -93,7 +93,7 @@ def load_project(folder: Path) -> "Project":
     Raises
     ------
     ProjectError
-        When no `pyproject.toml` at or above the folder names a project.
+        When there is no `pyproject.toml` at or above the folder, or the nearest one names none.
     """
     from .project import Project
 
@@ -109,7 +109,8 @@ def load_project(folder: Path) -> "Project":
                 return project
             raise ProjectError(
                 f"{each / _SETTINGS}: tool.ml-ready.project is {reference}, expected the name of a "
-                "Project, such as flight_delays.project:PROJECT."
+                "Project, such as flight_delays.project:PROJECT.",
+                "Correct it.",
             )
     raise ProjectError(
         f"{folder}: no {_SETTINGS} here names a project in [tool.ml-ready].",
@@ -119,7 +120,7 @@ def load_project(folder: Path) -> "Project":
 
 def _run(name: str, arguments: list[str]) -> None:
     if name not in COMMANDS:
-        raise ProjectError(f"{name}: no such command; there are {', '.join(COMMANDS)}")
+        raise ProjectError(f"{name}: no such command, expected one of {', '.join(COMMANDS)}")
     command = COMMANDS[name]
     if lacking := _lacking(command.extra):
         raise ProjectError(

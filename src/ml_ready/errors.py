@@ -31,15 +31,15 @@ class ProjectError(Exception):
 
 
 class ConfigError(ProjectError):
-    """The configuration has an unknown key or a value that is not allowed."""
+    """A setting is wrong, or lacks what it needs: a package, a host, a folder."""
 
 
 class ContractError(ProjectError):
-    """Data break the contract of `schema.py`."""
+    """Data cannot be read, break the contract of `schema.py`, or cannot be split."""
 
 
 class ParityError(ProjectError):
-    """The exported model does not predict what the trained model predicts."""
+    """The model cannot be exported, or the export does not predict what the model predicts."""
 
 
 class GateError(ProjectError):
@@ -47,8 +47,23 @@ class GateError(ProjectError):
 
 
 class ModelError(ProjectError):
-    """The model folder cannot be served."""
+    """A model, or what was measured of it, cannot be read or used."""
 
 
 class MismatchError(ModelError):
     """The model was made for another contract, other features or other outputs."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error as one line, or its class where it has none.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    str
+        Never empty.
+    """
+    return " ".join(str(error).split()) or type(error).__name__

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
-    from .windows import Windows
+    from .windows import Splitter
 
 Features = Callable[[Any], Any]
 # From the folder of source tables and the name of one, that table.
@@ -62,7 +62,7 @@ class Outputs(Protocol):
         Returns
         -------
         list of dict
-            An answer per record, in their order, of the type `Task.prediction`. Its keys are
+            An answer per record, in their order, of the type `Task.answer_type`. Its keys are
             `columns`, in their order: an answer in CSV has a cell for each.
         """
 
@@ -93,7 +93,7 @@ class Task(Protocol):
     """
 
     @property
-    def score(self) -> str:
+    def metric(self) -> str:
         """The title of what models are compared by, such as `ROC-AUC`."""
 
     @property
@@ -105,11 +105,11 @@ class Task(Protocol):
         """The name of the simplest baseline, such as `class_prior`."""
 
     @property
-    def prediction(self) -> Any:
+    def answer_type(self) -> Any:
         """The type of one answer: the OpenAPI description is derived from it."""
 
     @property
-    def tensor(self) -> str:
+    def output_name(self) -> str:
         """The name of the output of an exported model that holds the scores."""
 
     def scores(self, tensor: "np.ndarray") -> "np.ndarray":
@@ -120,7 +120,7 @@ class Task(Protocol):
         Parameters
         ----------
         tensor : numpy.ndarray of shape (rows, width)
-            The output that the property `tensor` names, in the type that ONNX gives it, such as
+            The output that `output_name` names, in the type that ONNX gives it, such as
             float32.
 
         Returns
@@ -211,8 +211,8 @@ class Task(Protocol):
         Returns
         -------
         bytes
-            A model in ONNX. Its output `tensor` has the shape (rows, width). A second export of the
-            same model has to give the same bytes.
+            A model in ONNX. Its output `output_name` has the shape (rows, width). A second export
+            of the same model has to give the same bytes.
 
         Raises
         ------
@@ -232,7 +232,6 @@ class Task(Protocol):
             More than one outcome.
         scores : numpy.ndarray of shape (rows,) or (rows, outputs)
         outputs : Outputs
-            Of the model.
 
         Returns
         -------
@@ -280,7 +279,7 @@ class Task(Protocol):
         config: Any,
         seed: int,
     ) -> dict[str, tuple[Interval, Interval]]:
-        """Return the score of each model and the gain of `model` over it, each with an interval.
+        """Return the metric of each model, and the gain of `model` over it, each with an interval.
 
         Evaluation calls it for the validation and the test window.
 
@@ -292,7 +291,6 @@ class Task(Protocol):
             `few_feature_linear` and `full_linear`, the one that `constant` names, and `production`
             where a model is in production.
         outputs : Outputs
-            Of the model.
         config : pydantic.BaseModel
             Of the type that `evaluation` returns.
         seed : int
@@ -320,14 +318,12 @@ class Task(Protocol):
         Parameters
         ----------
         window : str
-            Its name.
         metrics : mapping of str to float
             As `measure` returned them.
         gains : mapping of str to Interval
             Gain of the model over `few_feature_linear`, and over the baseline that `constant`
             names.
         outputs : Outputs
-            Of the model.
         config : pydantic.BaseModel
             Of the type that `evaluation` returns.
 
@@ -353,7 +349,6 @@ class Task(Protocol):
         frames : sequence of polars.DataFrame
             The validation and the test window, with the same columns.
         outputs : Outputs
-            Of the model.
 
         Returns
         -------
@@ -384,7 +379,6 @@ class Task(Protocol):
         columns : sequence of str
             Names of the features to use.
         outputs : Outputs
-            Of the model.
 
         Returns
         -------
@@ -405,7 +399,6 @@ class Task(Protocol):
             For the validation and the test window, by name: arrays of shape (rows,), and of shape
             (rows,) or (rows, outputs).
         outputs : Outputs
-            Of the model.
 
         Returns
         -------
@@ -572,7 +565,7 @@ class Project:
     task: Task
     model: str | Model
     source: Source = tables.read_named
-    split: "Windows" = windows.cut
+    split: "Splitter" = windows.cut
 
     @cached_property
     def inputs(self) -> list[Column]:
@@ -606,9 +599,9 @@ class Project:
         ]
         if lacking:
             raise ProjectError(
-                f"{module.__file__}: {', '.join(lacking)} is missing, expected Hyperparameters, "
-                "fit() and predict().",
-                "Define it.",
+                f"{module.__file__}: has no {', '.join(lacking)}, expected Hyperparameters, fit() "
+                "and predict().",
+                "Define what is missing.",
             )
         model: Model = module
         return model

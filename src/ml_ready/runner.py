@@ -55,10 +55,9 @@ def run(
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
-    """End by any signal that ends a program as by Ctrl-C; a second one does not stop the clean-up.
+    """Turn the first SIGHUP, SIGINT or SIGTERM into KeyboardInterrupt; ignore the later ones.
 
-    What runs may take the first one for its own, and go on or raise another error: the block ends
-    with KeyboardInterrupt all the same.
+    The block ends with KeyboardInterrupt even if its code catches that, or raises another error.
 
     Yields
     ------

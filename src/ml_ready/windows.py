@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 # From a lazy frame and `data.split` of the configuration, a lazy frame per window.
-Windows = Callable[[Any, "Split"], dict[str, Any]]
+Splitter = Callable[[Any, "Split"], dict[str, Any]]
 
 
 class Extent(NamedTuple):
@@ -27,7 +27,7 @@ class Extent(NamedTuple):
 
 
 def split(
-    frame: pl.DataFrame, boundaries: "Split", divide: "Windows | None" = None
+    frame: pl.DataFrame, boundaries: "Split", divide: "Splitter | None" = None
 ) -> dict[str, pl.DataFrame]:
     """Cut a table into training, validation and test window.
 

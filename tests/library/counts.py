@@ -63,11 +63,11 @@ class Outputs:
 class Counts:
     """Expected counts, of shape (rows,), judged by the Poisson deviance."""
 
-    score = "Deviance"
+    metric = "Deviance"
     gain = "less deviance"
     constant = "mean_count"
-    prediction = Answer
-    tensor = "counts"
+    answer_type = Answer
+    output_name = "counts"
 
     def scores(self, tensor: np.ndarray) -> np.ndarray:
         """Take the scores."""
@@ -97,11 +97,11 @@ class Counts:
         whole.graph.node.append(
             helper.make_node("Exp", [whole.graph.output[0].name], ["raised"]),
         )
-        whole.graph.node.append(helper.make_node("Sub", ["raised", "one"], [self.tensor]))
+        whole.graph.node.append(helper.make_node("Sub", ["raised", "one"], [self.output_name]))
         whole.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), "one"))
         del whole.graph.output[:]
         whole.graph.output.append(
-            helper.make_tensor_value_info(self.tensor, TensorProto.FLOAT, [None, 1])
+            helper.make_tensor_value_info(self.output_name, TensorProto.FLOAT, [None, 1])
         )
         onnx.checker.check_model(whole)
         return bytes(whole.SerializeToString())

@@ -57,7 +57,7 @@ def model(project: Project, task: str, *, broken_above: float = np.inf) -> bytes
         ("Where", ["above", "nan", "score"], "answer"),
         *LAST[task],
     ]
-    tensor, order = project.task.tensor, ORDER[task]
+    tensor, order = project.task.output_name, ORDER[task]
     nodes = [
         helper.make_node("Concat", list(project.numeric), ["numbers"], axis=1),
         *(helper.make_node(kind, taken, [name]) for kind, taken, name in steps),

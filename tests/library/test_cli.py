@@ -35,7 +35,9 @@ def test_each_command_says_how_it_is_used(name: str, capsys: pytest.CaptureFixtu
 
 
 def test_an_unknown_command_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(SystemExit, match="^error: endpiont: no such command; there are configure"):
+    with pytest.raises(
+        SystemExit, match="^error: endpiont: no such command, expected one of configure"
+    ):
         cli.main(["endpiont"])
 
 

@@ -59,7 +59,7 @@ def test_a_model_that_lacks_a_part_is_named_with_what_it_lacks(
 ) -> None:
     module.write_text("def predict(model, frame): ...\n", encoding="utf-8")
     project = synthetic.make(tmp_path / "project", model=MODULE)
-    expected = rf"{MODULE}\.py: Hyperparameters, fit is missing, expected Hyperparameters, fit\(\)"
+    expected = rf"{MODULE}\.py: has no Hyperparameters, fit, expected Hyperparameters, fit\(\)"
     with pytest.raises(ProjectError, match=expected) as caught:
         _ = project.training
     assert "\n" not in str(caught.value)

@@ -19,7 +19,7 @@ import filelock
 import pytest
 
 from tests.conftest import bake_into
-from tests.project import engine, readme
+from tests.project import debian, engine, readme
 
 ANSWERS: dict[str, Any] = {
     "project_name": "Harbour Crane's Wear",
@@ -253,17 +253,18 @@ def bootstrapped(project: Project, name: str) -> str:
 
 @pytest.fixture(scope="module")
 def built(
-    other: Project, images: filelock.BaseFileLock, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    images: filelock.BaseFileLock,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Project]:
-    """A committed project with a model and both images, which are removed at the end.
-
-    It is the other one: the images of the first are those of test_readme.py.
-    """
+    """A committed project with a model and both images, which are removed at the end."""
     try:
         engine.require()
     except engine.NoEngineError as reason:
         pytest.skip(str(reason))
-    trained = train(other, tmp_path_factory.mktemp("other"))
+    # Packages of the first project are in images of test_readme.py too: Docker keeps them.
+    whose = getattr(request.module, "PROJECT", "installed")
+    trained = train(request.getfixturevalue(whose), tmp_path_factory.mktemp("built"))
     own = Path(bootstrapped(trained, "REQUESTS_CA_BUNDLE") or certifi.where()).read_text()
     bundle = tmp_path_factory.mktemp("certificates") / "bundle.pem"
     bundle.write_text(f"{own}\n{CERTIFICATE}\n")
@@ -301,3 +302,18 @@ def served(project: Project, *options: str) -> Iterator[tuple[str, int]]:
         yield url, found["State"]["Pid"]
     finally:
         docker("rm", "--force", name)
+
+
+@pytest.fixture(scope="module")
+def newest(user: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The default project after `bootstrap.py`, on a Python 3.13 of this machine or of a Debian."""
+    project = Project(bake_into(tmp_path_factory.mktemp("newest"), python_version="3.13"), user)
+    if subprocess.run(["bash", "-c", "python3.13 -c ''"], env=user, capture_output=True).returncode:
+        shared = tmp_path_factory.getbasetemp()
+        try:
+            within = debian.enter(debian.root("trixie"), shared)
+        except debian.NoDebianError as reason:
+            pytest.skip(f"no python3.13 on the PATH, and none of a Debian: {reason}")
+        project = Project(project.root, debian.environment(user, shared), within)
+    project.does("python3.13 bootstrap.py", activated=False)
+    return project

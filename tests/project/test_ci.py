@@ -211,7 +211,7 @@ def gitlab(folder: Path, runner: Runner, *options: str) -> str:
     """Run the pipeline of a clone with gitlab-ci-local in an empty home; return what it printed."""
     tools = Path(sys.prefix, "bin")
     program = (tools / "gitlab-ci-local").resolve()
-    assert program.is_file(), f"{tools} has no gitlab-ci-local: `make test` installs it"
+    assert program.is_file(), f"{tools} has no gitlab-ci-local: `make proofs` installs it"
     home = runner.artifacts.with_name("home")
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()

@@ -1,4 +1,7 @@
-"""What clients meet at the server in its container: many, slow, silent and large requests."""
+"""XGBoost in containers: a job, and what clients meet at the server.
+
+Clients send many, slow, silent and large requests.
+"""
 
 import asyncio
 import http.client
@@ -25,6 +28,7 @@ from tests.project.conftest import (
     served,
 )
 
+PROJECT = "other"  # whose images `built` builds
 REQUESTS = 100_000
 GROWTH = 8.0  # MB
 BODY = "            body = await _body(headers, receive)\n"  # a line of server.py
@@ -193,3 +197,8 @@ def test_a_server_that_answers_otherwise_is_found(built: Project, tmp_path: Path
         done = described(url, tmp_path)
     assert done.returncode == 1
     assert "418" in done.stdout
+
+
+def test_a_job_makes_a_model(built: Project) -> None:
+    printed = built.does("pytest tests/e2e/test_image.py -k jobs_make_a_model")
+    assert re.search(r"\b1 passed", printed), printed

@@ -75,11 +75,6 @@ def test_a_layer_that_holds_it_is_found(built: Project, tmp_path: Path, secret: 
         docker("rmi", "--force", "ml-ready-leak")
 
 
-def test_a_job_makes_the_model_of_the_other_framework(built: Project) -> None:
-    printed = built.does("pytest tests/e2e/test_image.py -k jobs_make_a_model")
-    assert re.search(r"\b1 passed", printed), printed
-
-
 def test_the_serving_image_is_small(built: Project) -> None:
     sizes = [
         int(docker("inspect", "--format", "{{ .Size }}", name))

@@ -1,4 +1,4 @@
-"""Hosts with Spark that work together, each in a container."""
+"""Spark in the place of the first stages, and on hosts that work together in containers."""
 
 import json
 import os
@@ -53,3 +53,14 @@ def in_parts(path: Path) -> None:
     path.mkdir()
     for part in range(6):
         table.gather_every(6, part).write_parquet(path / f"{part}.parquet")
+
+
+def test_spark_takes_the_place_of_the_first_stages_until_the_pipeline_runs_again(
+    trained: Project,
+) -> None:
+    # As docs/sagemaker.md says.
+    trained.does("process-spark")
+    assert not (trained.root / "data/raw/records.parquet").exists()
+    trained.does("poe pipeline")
+    assert (trained.root / "data/raw/records.parquet").exists()
+    assert "up to date" in trained.does("dvc status")

@@ -38,14 +38,3 @@ def test_the_other_problem_is_served(swapped: Project) -> None:
     records = pl.read_parquet(swapped.root / "data" / "raw" / "records.parquet")
     malignant = records["diagnosis"] == "malignant"
     assert (scored["label"].cast(bool) == malignant).mean() > 0.9  # type: ignore[operator]
-
-
-def test_spark_takes_the_place_of_the_first_stages_until_the_pipeline_runs_again(
-    swapped: Project,
-) -> None:
-    # As docs/sagemaker.md says.
-    swapped.does("process-spark")
-    assert not (swapped.root / "data/raw/records.parquet").exists()
-    swapped.does("poe pipeline")
-    assert (swapped.root / "data/raw/records.parquet").exists()
-    assert "up to date" in swapped.does("dvc status")

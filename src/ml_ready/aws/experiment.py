@@ -133,7 +133,8 @@ class Result:
     size : float
         The effect in pooled standard deviations: Cohen's d.
     needed : int
-        Requests of each variant that show the smallest effect that matters.
+        Requests of each variant before there is a verdict: enough to show the smallest effect that
+        matters and, where losses are skewed, for their mean to be nearly normal.
     verdict : str
     """
 
@@ -221,7 +222,9 @@ def compare(
     elif low > 0:
         verdict = f"{variants[0]} is better"
     else:
-        verdict = f"no difference is shown: to look for one below {smallest:g}, start again"
+        verdict = (
+            f"no difference is shown: to look for one below {smallest:g}, start a new experiment"
+        )
     return Result(
         variants,
         (len(old), len(new)),
@@ -306,7 +309,8 @@ def _rows(path: Path, field: str) -> Iterator[tuple[str, int, float | None]]:
         except (AttributeError, LookupError, TypeError, ValueError, csv.Error) as error:
             raise ProjectError(
                 f"{path}, line {number}: not a captured answer with {field} "
-                f"({type(error).__name__}: {error})"
+                f"({type(error).__name__}: {error}):",
+                "check --prediction, and that the file is complete",
             ) from error
 
 
@@ -355,7 +359,8 @@ def labelled(predictions: pl.DataFrame, labels: pl.DataFrame, label: str) -> pl.
         known = labels.select(pl.col(name).cast(types[name]) for name in [*keys, label])
     except pl.exceptions.PolarsError as error:
         raise ProjectError(
-            f"labels: expected numbers in {label} and position: {str(error).splitlines()[0]}"
+            f"labels: expected numbers in {', '.join([*keys[1:], label])}: "
+            f"{str(error).splitlines()[0]}"
         ) from error
     known = known.rename({label: "label"}).fill_nan(None).drop_nulls()
     infinite = known.filter(pl.col("label").is_infinite())[_KEY]
@@ -381,7 +386,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     answered = captured(options.captured, options.prediction)
     names = {*answered["variant"]}
     if options.old == options.new or not names.issuperset(variants):
-        raise ProjectError(f"{options.old}, {options.new}: expected two of {', '.join(names)}")
+        raise ProjectError(
+            f"{options.old}, {options.new}: expected two of {', '.join(sorted(names))}"
+        )
     rows = labelled(answered, labels, options.label)
     if options.loss in _BINARY and not rows["label"].is_in([0.0, 1.0]).all():
         raise ProjectError(f"--loss {options.loss}: expected labels 0 and 1 in {options.label}")
@@ -396,8 +403,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(f"{name}: {count} requests, mean {options.loss} loss {mean:.5g}")
     say(
         f"difference {result.effect:+.5g} [{result.low:+.5g}, {result.high:+.5g}], "
-        f"{result.size:+.3f} standard deviations; {result.needed} requests of each are needed "
-        f"to see {options.smallest:g}"
+        f"{result.size:+.3f} standard deviations; a verdict on {options.smallest:g} needs "
+        f"{result.needed} requests of each"
     )
     say(result.verdict)
 
@@ -432,8 +439,9 @@ def require_same_shares(answered: pl.DataFrame) -> None:
         table[-1] += rest
     if len(table) > 1 and stats.chi2_contingency(table).pvalue < _UNEQUAL:
         raise ProjectError(
-            "the shares of the variants have changed within what was captured:",
-            "give hours with the same shares alone",
+            f"{len(table)} groups of hours: the shares of the variants differ by more than chance, "
+            "expected the same shares throughout:",
+            "copy only hours with the same shares, or start a new experiment",
         )
 
 
@@ -459,7 +467,9 @@ def _read_labels(path: Path) -> pl.DataFrame:
             return pl.read_parquet(path)
         return pl.read_csv(path, schema_overrides={_KEY: pl.String})  # such as 0001
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise ProjectError(f"{path}: {str(error).splitlines()[0]}") from error
+        raise ProjectError(
+            f"{path}: {str(error).splitlines()[0]}, expected .csv or .parquet with {_KEY}"
+        ) from error
 
 
 def _loss(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

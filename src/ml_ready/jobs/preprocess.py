@@ -60,7 +60,8 @@ def preprocess(project: Project, where: Paths, config: Config[Any, Any]) -> None
     require_variety({name: extent(window, target) for name, window in cut.items()}, target)
     dropped = records.height - sum(window.height for window in cut.values())
     if dropped:
-        _log.info("%d records dropped: their outcome is unknown", dropped)
+        reason = "their outcome is unknown, or the split leaves them out"
+        _log.info("%d of %d records are in no window: %s", dropped, records.height, reason)
     columns = kept(project, config.data.split)
     for name, window in cut.items():
         folder = where.window(name)
@@ -162,6 +163,7 @@ def require_no_leakage(project: Project) -> None:
     except pl.exceptions.ColumnNotFoundError as error:
         reason = str(error).splitlines()[0]
         raise ContractError(
-            f"preprocessing/features.py uses what schema.py does not know at prediction time: "
-            f"{reason}. Drop that feature."
+            f"preprocessing/features.py: features() needs a column that is not known at prediction "
+            f"time ({reason}), expected only {', '.join(types)}.",
+            "Drop that feature, or change known_at_prediction in schema.py.",
         ) from error

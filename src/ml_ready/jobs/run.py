@@ -35,7 +35,7 @@ def run(work: Work, root: Path) -> None:
     if where.job is None:
         runner.run(lambda: work(where, sys.argv[1:]), root=root)
         return
-    tell = where.job.failed
+    tell = where.job.report_failure
     where.job.forget_failure()
     signal.signal(signal.SIGTERM, lambda *_: _terminated(tell))
     runner.run(lambda: work(where, sys.argv[1:]), tell, root)

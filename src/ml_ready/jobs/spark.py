@@ -4,7 +4,7 @@ import argparse
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -67,17 +67,19 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     if where.job:
         where.job.require_whole_inputs()
     names, name = where.job.hosts() if where.job else ([], "")
-    if options.master:
-        with cluster.session(options.master) as spark, in_a_line():
-            process(project, spark, where, source, config.data)
-    elif len(names) < 2:
-        with cluster.session("local[*]", "127.0.0.1") as spark, in_a_line():
-            process(project, spark, where, source, config.data)
-    elif name == names[0]:
-        with cluster.lead(names) as master, cluster.session(master, name) as spark, in_a_line():
-            process(project, spark, where, source, config.data)
-    else:
-        cluster.follow(names[0], name)
+    with ExitStack() as stack:
+        if options.master:
+            session = cluster.session(options.master)
+        elif len(names) < 2:
+            session = cluster.session("local[*]", "127.0.0.1")
+        elif name == names[0]:
+            session = cluster.session(stack.enter_context(cluster.lead(names)), name)
+        else:
+            cluster.follow(names[0], name)
+            return
+        spark = stack.enter_context(session)
+        stack.enter_context(in_a_line())
+        process(project, spark, where, source, config.data)
 
 
 def _require_defaults(project: Project) -> None:
@@ -120,7 +122,7 @@ def process(project: Project, spark: Any, where: Paths, source: Path, config: Da
     from pyspark import StorageLevel
     from pyspark.sql import functions as F  # noqa: N812
 
-    # Checked once, by Python; what comes after is Spark's own work.
+    # Python checks the rows once, here; Spark does the rest.
     text = as_text(source, config)
     rows = _checked(_joined(project, spark, source, config), project.columns, text=text)
     rows = rows.persist(StorageLevel.DISK_ONLY)
@@ -212,10 +214,12 @@ def _read(spark: Any, path: Path) -> Any:
     paths = files(path)
     for each in paths:
         if each.name.startswith(("_", ".")):
-            raise ContractError(f"{each}: Spark passes over a file of such a name. Rename it.")
+            raise ContractError(
+                f"{each}: Spark skips files whose name starts with _ or a dot.", "Rename it."
+            )
     frames = []
     for suffix in sorted({each.suffix for each in paths}):
-        # Its own signs for several files are letters here.
+        # Spark's wildcards are ordinary characters in the name of a file.
         names = [
             re.sub(r"([\\{}\[\]*?])", r"\\\1", str(each)) for each in paths if each.suffix == suffix
         ]
@@ -229,7 +233,7 @@ def _read(spark: Any, path: Path) -> Any:
 
 
 def _checked(frame: Any, columns: Sequence[Column], *, text: bool) -> Any:
-    """Check every row: it is `valid`, or `broken` as it came, for a `reason`.
+    """Check every row: put it into `valid`, or as it was read into `broken`, with a `reason`.
 
     Parameters
     ----------
@@ -303,7 +307,7 @@ def _processed_schema(project: Project) -> pl.Schema:
 
 @contextmanager
 def in_a_line() -> Iterator[None]:
-    """Report in one line what a process that checks a part of the data finds wrong with them.
+    """Turn the error of a worker about its part of the data into a ContractError of one line.
 
     Yields
     ------
@@ -328,5 +332,8 @@ def in_a_line() -> Iterator[None]:
         if isinstance(error, AnalysisException) or "FAILED_READ_FILE" in text:
             reason = re.search(r"\[[A-Z_.]+\] .+", text)
             line = reason[0] if reason else text.splitlines()[0]
-            raise ContractError(f"Spark cannot take these data: {line}") from error
+            raise ContractError(
+                f"Spark cannot read the tables of the source: {line.rstrip('.')}.",
+                "Correct the file it names.",
+            ) from error
         raise

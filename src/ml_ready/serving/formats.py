@@ -124,7 +124,7 @@ class Formats:
         )
         self.predictions: Any = msgspec.defstruct(
             "Predictions",
-            [("predictions", GenericAlias(list, project.task.prediction))],
+            [("predictions", GenericAlias(list, project.task.answer_type))],
             namespace={"__doc__": "The answer to one."},
         )
         self._request: Any = msgspec.json.Decoder(self.instances)

@@ -10,8 +10,8 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from .. import contract
-from ..artifact import METADATA_FILE, RETRAIN, one_line, read_metadata, read_model
-from ..errors import MismatchError, ModelError
+from ..artifact import METADATA_FILE, RETRAIN, read_metadata, read_model
+from ..errors import MismatchError, ModelError, one_line
 from ..project import Outputs, Project
 
 _AS_IS = pl.QueryOptFlags.none()
@@ -52,7 +52,7 @@ class Predictor:
         model = read_model(folder, self.metadata)
         self._session = load(project, model, str(folder / self.metadata["model"]["file"]))
         widths = {node.name: node.shape[-1] for node in self._session.get_outputs()}
-        width = widths[project.task.tensor]
+        width = widths[project.task.output_name]
         if width != self.outputs.width:
             raise MismatchError(
                 f"{folder}: the model gives {width} values for a record, expected "
@@ -179,9 +179,9 @@ def load(project: Project, model: bytes, name: str = "the exported model") -> or
             RETRAIN,
         )
     tensors = [node.name for node in session.get_outputs()]
-    if project.task.tensor not in tensors:
+    if project.task.output_name not in tensors:
         raise MismatchError(
-            f"{name}: the model gives {', '.join(tensors)}, expected {project.task.tensor}.",
+            f"{name}: the model gives {', '.join(tensors)}, expected {project.task.output_name}.",
             RETRAIN,
         )
     return session
@@ -210,7 +210,7 @@ def score(project: Project, session: ort.InferenceSession, table: pl.DataFrame) 
     columns = {name: table.get_column(name).to_numpy() for name in project.feature_names}
     feed = {name: values.reshape(-1, 1) for name, values in columns.items()}
     task = project.task
-    scores = task.scores(np.asarray(session.run([task.tensor], feed)[0]))
+    scores = task.scores(np.asarray(session.run([task.output_name], feed)[0]))
     finite = np.isfinite(scores)
     if not finite.all():
         broken = (~finite.reshape(len(finite), -1)).any(axis=1).sum()

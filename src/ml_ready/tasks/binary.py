@@ -85,11 +85,11 @@ class BinaryClassification:
     1.0
     """
 
-    score = "ROC-AUC"
+    metric = "ROC-AUC"
     gain = "ROC-AUC"
     constant = "class_prior"
-    prediction = Prediction
-    tensor = "probabilities"
+    answer_type = Prediction
+    output_name = "probabilities"
 
     def scores(self, tensor: np.ndarray) -> np.ndarray:
         """Take the scores from what an exported model gives.

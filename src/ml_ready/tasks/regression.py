@@ -117,11 +117,11 @@ class Regression:
     (0.667, 0.667)
     """
 
-    score = "Loss"
+    metric = "Loss"
     gain = "as a share of the loss"
     constant = "constant"
-    prediction = dict[str, float]
-    tensor = "predictions"
+    answer_type = dict[str, float]
+    output_name = "predictions"
 
     def scores(self, tensor: np.ndarray) -> np.ndarray:
         """Take the scores from what an exported model gives.
@@ -231,11 +231,17 @@ class Regression:
             [
                 *(node for graph in graphs for node in graph.node),
                 helper.make_node("Concat", ends, ["unsorted"], axis=1),
-                helper.make_node("TopK", ["unsorted", "count"], [self.tensor, "order"], largest=0),
+                helper.make_node(
+                    "TopK", ["unsorted", "count"], [self.output_name, "order"], largest=0
+                ),
             ],
             "model",
             graphs[0].input,
-            [helper.make_tensor_value_info(self.tensor, TensorProto.FLOAT, [None, len(parts)])],
+            [
+                helper.make_tensor_value_info(
+                    self.output_name, TensorProto.FLOAT, [None, len(parts)]
+                )
+            ],
             [*(constant for graph in graphs for constant in graph.initializer), count],
         )
         versions = [helper.make_opsetid(domain, version) for domain, version in OPSET.items()]

@@ -41,7 +41,7 @@ def test_a_loss_is_that_of_the_field(loss: Any, expected: list[float]) -> None:
         (0.5, 1.0, "v1 is better"),
         (0.0, 0.01, "no difference that matters: it is below 0.1"),
         (-0.02, 0.01, "no difference that matters: it is below 0.1"),
-        (0.05, 1.0, "no difference is shown: to look for one below 0.1, start again"),
+        (0.05, 1.0, "no difference is shown: to look for one below 0.1, start a new experiment"),
         (0.0, 5.0, "undecided: wait for"),
         (-5.0, 5.0, "undecided: wait for"),
     ],
@@ -175,7 +175,7 @@ def test_several_records_of_a_request_are_told_apart() -> None:
     with pytest.raises(ProjectError, match="labels: no column z"):
         labelled(rows, labels, "z")
     named = pl.DataFrame({"inference_id": ["a", "b"], "position": [0, 0], "y": ["yes", "no"]})
-    with pytest.raises(ProjectError, match="labels: expected numbers in y and position: "):
+    with pytest.raises(ProjectError, match="labels: expected numbers in position, y: "):
         labelled(rows, named, "y")
     unknown = pl.DataFrame({"inference_id": ["a"], "position": [0.0], "y": [np.nan]})
     assert labelled(rows, unknown, "y").height == 0
@@ -227,7 +227,7 @@ def test_shares_that_change_within_an_experiment_are_found() -> None:
         times = [f"{n // 2:03}" for n in range(300)]
         rare = pl.DataFrame({"variant": variants, "hour": times, "inference_id": keys})
         experiment.require_same_shares(rare)
-    with pytest.raises(ProjectError, match="the shares of the variants have changed"):
+    with pytest.raises(ProjectError, match="the shares of the variants differ"):
         experiment.require_same_shares(hours(0.1, 0.1, 0.5))
 
 

@@ -110,7 +110,9 @@ def test_spark_without_its_packages_says_how_to_install_them(
         spark.main(one.project, where, arguments)
 
     reason = failure(base, one.project.root, work, monkeypatch)
-    assert reason == "Spark is missing: python3 bootstrap.py poetry install --with spark"
+    assert (
+        reason == "Spark is not installed. Run `python3 bootstrap.py poetry install --with spark`"
+    )
 
 
 def test_each_host_that_is_left_hears_how_the_first_one_ended(
@@ -562,7 +564,9 @@ def test_a_production_model_of_another_contract_is_not_compared(base: Path, each
             evaluate.production(each.project, where, columns)
     for key in ("outputs", "model"):
         write(path, {name: value for name, value in metadata.items() if name != key})
-        with pytest.raises(ModelError, match=f"it has no '{key}'. Promote one") as caught:
+        with pytest.raises(
+            ModelError, match=f"it has no '{key}', which every model has. Promote one"
+        ) as caught:
             evaluate.production(each.project, where, columns)
         assert not isinstance(caught.value, MismatchError)
     write(path, metadata | {"format": 9})

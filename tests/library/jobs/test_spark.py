@@ -223,8 +223,7 @@ def refused(
         ("worker: ContractError: stops is 51\n  at a.java", "stops is 51"),
         (
             "task: [FAILED_READ_FILE.NO_HINT] a.parquet ends\n  at a.java",
-            "Spark cannot take these "
-            r"data: \[FAILED_READ_FILE\.NO_HINT\] a\.parquet ends",
+            r"Spark cannot read the tables of the source: \[FAILED_READ_FILE\.NO_HINT\] .* ends\. .*",
         ),
     ],
 )
@@ -246,7 +245,7 @@ def test_a_file_that_spark_would_pass_over_is_named(session: Any, tmp_path: Path
     project, where, overrides = repository(tmp_path)
     path = table(where)
     files(path)[1].rename(path / "_rows.parquet")
-    with pytest.raises(ContractError, match=r"_rows\.parquet: Spark passes over a file of such a"):
+    with pytest.raises(ContractError, match=r"_rows\.parquet: Spark skips files whose name starts"):
         with_spark(session, project, where, overrides)
 
 

@@ -100,7 +100,7 @@ def test_a_feature_of_what_is_known_only_later_is_refused(own: Repository) -> No
     def leaking(records: Any) -> Any:
         return own.project.features(records.with_columns(leak="hours"))
 
-    line = "at prediction time: .*hours.*Drop that"
+    line = r"at prediction time \(.*hours.*Drop that"
     with pytest.raises(ContractError, match=line) as caught:
         preprocess.main(replace(own.project, features=leaking), own.where, [])
     assert "\n" not in str(caught.value)

@@ -196,7 +196,7 @@ def test_a_model_that_gives_something_else_is_refused(
     def rename(graph: Any) -> None:
         graph.node[-1].output[0] = graph.output[0].name = "colours"
 
-    message = f"the model gives colours, expected {project.task.tensor}"
+    message = f"the model gives colours, expected {project.task.output_name}"
     folder = write_changed(rename)
     with pytest.raises(MismatchError, match=message):
         Predictor(project, folder)
