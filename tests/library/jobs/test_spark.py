@@ -223,7 +223,7 @@ def refused(
         ("worker: ContractError: stops is 51\n  at a.java", "stops is 51"),
         (
             "task: [FAILED_READ_FILE.NO_HINT] a.parquet ends\n  at a.java",
-            r"Spark cannot read the tables of the source: \[FAILED_READ_FILE\.NO_HINT\] .* ends\. .*",
+            r"Spark cannot read the tables of the source: .*\.parquet ends\. .*",
         ),
     ],
 )
