@@ -11,4 +11,4 @@ def test_jobs_and_aws_pass_their_tests_that_start_no_process(
 ) -> None:
     # With moto, which plays AWS.
     newest.does("python3.13 bootstrap.py poetry install --with sagemaker", activated=False)
-    run_library_tests(newest, tmp_path, "aws", "jobs")
+    run_library_tests(newest, tmp_path, "tests/library/aws tests/library/jobs")

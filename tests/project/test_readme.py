@@ -22,7 +22,8 @@ FILLED_IN = {"python3 bootstrap.py poetry add NAME": "python3 bootstrap.py poetr
 ELSEWHERE = {"dvc pull": "test_clone.py, in the fresh clone that the text speaks of"}
 # A job of test_ci.py runs each of them.
 IN_CI = dict.fromkeys(
-    ("poe test-integration", "poe test-e2e"), "poe test, below it, runs the tests"
+    ("poe test-unit", "poe test-module", "poe test-integration", "poe test-e2e"),
+    "poe test, below it, runs the tests",
 )
 
 
@@ -75,7 +76,7 @@ def prose(installed: Project) -> str:
 @pytest.mark.parametrize("choices", [CHOICES])
 def test_every_command_works_verbatim(choices: str, said: dict[str, str]) -> None:
     commands = "\n".join(said)
-    for task in ("check", "pipeline", "serve", "predict", "test-unit", "test", "report", "ui"):
+    for task in ("check", "pipeline", "serve", "predict", "test", "report", "ui"):
         assert re.search(rf"^poe {task}\b", commands, re.MULTILINE), commands
 
 
