@@ -138,9 +138,25 @@ PROOFS = {
         ("src/ml_ready/pin.py", f"{PROJECT}/bootstrap.py", "scripts/packer.py"),
     ),
     "python-3.13": Proof(
-        "jobs and AWS on Python 3.13, by the tests of the library that start no process",
+        "jobs, AWS and server on Python 3.13, by the library's tests that start no process",
         ("tests/project/test_python_jobs.py",),
-        (f"{PROJECT}/*poetry.lock*", "src/ml_ready/aws/**/*", "src/ml_ready/jobs/*"),
+        (
+            f"{PROJECT}/*poetry.lock*",
+            "src/ml_ready/aws/**/*",
+            "src/ml_ready/jobs/*",
+            "src/ml_ready/serving/*",
+            "src/ml_ready/testing/*",
+        ),
+    ),
+    "regression": Proof(
+        "the README of a project with regression and XGBoost, and another problem in its place",
+        ("tests/project/test_regression.py",),
+        (
+            f"{PROJECT}/**/*",
+            "src/ml_ready/tasks/regression.py",
+            "tests/project/swap/progression/**/*",
+            "tests/project/swap_surface.py",
+        ),
     ),
     "release": Proof(
         "`make release` and the workflow of a tag, with a remote, an index and a wheel",
@@ -164,6 +180,15 @@ PROOFS = {
             f"{PROJECT}/container/Dockerfile",
             "src/ml_ready/jobs/cluster.py",
             "src/ml_ready/jobs/spark.py",
+        ),
+    ),
+    "swap": Proof(
+        "another classification takes the place of the example, by what the README names alone",
+        ("tests/project/test_swap.py",),
+        (
+            f"{PROJECT}/**/*",
+            "tests/project/swap/masses/**/*",
+            "tests/project/swap_surface.py",
         ),
     ),
 }

@@ -29,6 +29,9 @@ def test_every_check_passes(newest: Project) -> None:
     assert newest.does("git status --porcelain") == ""
 
 
+SLOW = ("aws", "jobs", "serving", "testing")
+
+
 def run_library_tests(project: Project, folder: Path, chosen: str) -> None:
     """Run the tests of the library that start no process, in the environment of a project."""
     template = shutil.copytree(as_cloned(), folder / "template")
@@ -41,11 +44,11 @@ def run_library_tests(project: Project, folder: Path, chosen: str) -> None:
     assert int(passed) > 4 * int(skipped), output
 
 
-# Jobs and AWS take most of the time: test_python_jobs.py.
+# What takes most of the time: test_python_jobs.py.
 def test_the_library_passes_its_tests_that_start_no_process(
     newest: Project, tmp_path: Path
 ) -> None:
-    slow = " ".join(f"--ignore tests/library/{folder}" for folder in ("aws", "jobs"))
+    slow = " ".join(f"--ignore tests/library/{folder}" for folder in SLOW)
     run_library_tests(newest, tmp_path, f"{slow} tests/library")
 
 
