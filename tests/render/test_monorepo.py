@@ -184,7 +184,7 @@ def test_data_are_stored_in_the_bucket_or_beside_the_repository(
         ("README.md", "If the repository runs them, the git hooks format, lint,"),
         (
             "README.md",
-            "secrets before a commit, and before a push run the unit tests. To run them by hand:",
+            "secrets before a commit, and before a push run the unit tests. To run the checks of a",
         ),
         ("docs/responsibilities.md", "before each push if the repository runs the git hooks,"),
         ("docs/responsibilities.md", "Two teams share this folder."),

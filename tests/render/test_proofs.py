@@ -75,4 +75,15 @@ def test_a_proof_whose_tests_are_gone_is_not_recorded(
 ) -> None:
     monkeypatch.setattr(make_proofs, "TEMPLATE", tmp_path)
     monkeypatch.setattr(make_proofs, "PROOFS", {"lost": proofs.Proof("", ("tests/lost.py",), ())})
-    assert make_proofs.run(["lost"]) == {}
+    with pytest.raises(SystemExit, match=r"^error: pytest ended early"):
+        make_proofs.run(["lost"])
+
+
+def test_settings_of_pytest_leave_no_test_of_a_proof_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "test_both.py").write_text(TESTS["passing"] + "def test_other(): assert 0\n")
+    monkeypatch.setattr(make_proofs, "TEMPLATE", tmp_path)
+    monkeypatch.setattr(make_proofs, "PROOFS", {"both": proofs.Proof("", ("test_both.py",), ())})
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k test_it")
+    assert len(make_proofs.run(["both"])) == 2

@@ -1,5 +1,6 @@
 """Multiclass classification: the probability of each label, and the label that is most likely."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from ..checks import Check, Interval, compare, compare_gains, percentiles
-from ..errors import ContractError, ModelError
+from ..errors import ConfigError, ContractError, ModelError
 from ..project import Drawing
 from .curves import GREY, Curves, lines
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from ..project import Project
 
 _BINS = 10
+_LABEL = re.compile(r"\w([\w .-]*\w)?")
+_ROUNDING = 1e-3  # of float32, summed over the labels
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,12 @@ class Outputs:
     Parameters
     ----------
     labels : sequence of str
-        In the order of the scores.
+        In the order of the scores: letters, digits, and `_`, `-`, `.` or spaces between them.
 
     Raises
     ------
     ValueError
-        When there are fewer than two labels, or one of them twice.
+        When there are fewer than two labels, one of them twice, or other signs in one.
 
     Examples
     --------
@@ -47,9 +50,13 @@ class Outputs:
 
     def __post_init__(self) -> None:
         """Refuse what are no labels."""
-        texts = [each for each in self.labels if isinstance(each, str)]
+        # Names of metrics and columns hold them.
+        texts = [each for each in self.labels if isinstance(each, str) and _LABEL.fullmatch(each)]
         if len(texts) < 2 or len({*texts}) < len(self.labels):
-            raise ValueError(f"labels are {self.labels}, expected two or more different texts")
+            raise ValueError(
+                f"labels are {self.labels}, expected two or more different texts of letters, "
+                "digits, '_', '-', '.' and spaces"
+            )
 
     @property
     def width(self) -> int:
@@ -73,7 +80,7 @@ class Outputs:
         """Answer a file of records, in `columns`."""
         likeliest = np.array([*self.labels], dtype=object)[scores.argmax(axis=1)]
         label = pl.Series("label", likeliest, pl.String)
-        return pl.DataFrame(scores, schema=self.columns[1:]).select(label, pl.all())
+        return pl.DataFrame(scores, schema=self.columns[1:], orient="row").select(label, pl.all())
 
 
 class MulticlassClassification:
@@ -84,12 +91,12 @@ class MulticlassClassification:
     Parameters
     ----------
     *labels : str
-        Two or more, in the order of their positions.
+        As `Outputs` takes them, in the order of their positions.
 
     Raises
     ------
-    ValueError
-        When there are fewer than two labels, or one of them twice.
+    ConfigError
+        When they are no labels.
 
     Examples
     --------
@@ -110,7 +117,10 @@ class MulticlassClassification:
     output_name = "probabilities"
 
     def __init__(self, *labels: str) -> None:
-        self._outputs = Outputs(labels)
+        try:
+            self._outputs = Outputs(labels)
+        except ValueError as error:
+            raise ConfigError(f"project.py: {error}.", "Change the labels.") from error
 
     def scores(self, tensor: np.ndarray) -> np.ndarray:
         """Take the scores from what an exported model gives."""
@@ -152,19 +162,15 @@ class MulticlassClassification:
         ModelError
             When the model does not give a probability per label.
         """
-        count = self._outputs.width
-        odd = np.setdiff1d(target, np.arange(count))
-        if odd.size:
-            raise ContractError(
-                f"preprocessing/features.py: the target is {odd[0]:g}, expected 0 to {count - 1}, "
-                f"the positions of {', '.join(self._outputs.labels)}.",
-                "Change add_target(), or the labels in project.py.",
-            )
-        if scores.shape[1:] != (count,):
+        _require_positions(target, self._outputs.labels)
+        sums = scores.sum(axis=1) if scores.ndim == 2 else np.zeros(1)
+        fit = scores.shape[1:] == (self._outputs.width,) and (scores >= 0).all()
+        if not fit or np.abs(sums - 1).max() > _ROUNDING:
             raise ModelError(
-                f"training/model.py: it gives {scores.shape[1:]} scores per row, expected {count}: "
-                f"the probabilities of {', '.join(self._outputs.labels)}.",
-                "Each label has to be in the train window.",
+                f"training/model.py: predict() gives scores of shape {scores.shape} whose rows add "
+                f"up to {sums[0]:.3g}, expected the probabilities of "
+                f"{', '.join(self._outputs.labels)}.",
+                "Return them, and see that the train window has each label and no other.",
             )
         return self._outputs
 
@@ -192,9 +198,15 @@ class MulticlassClassification:
             mean of the F1 scores of all labels, log loss, the calibration error of the likeliest
             label; and for each label its share of the rows, its precision and its recall, 0 where
             there is nothing to divide by.
+
+        Raises
+        ------
+        ContractError
+            When the target has another value than the positions of the labels.
         """
         from sklearn import metrics as m
 
+        _require_positions(target, outputs.labels)
         predicted, every = scores.argmax(axis=1), np.arange(outputs.width)
         precision, recall, f1, rows = m.precision_recall_fscore_support(
             target, predicted, labels=every, zero_division=0.0
@@ -221,9 +233,9 @@ class MulticlassClassification:
 
     def tile(self, metrics: Mapping[str, float]) -> tuple[str, str, str]:
         """Return title, value and remark of what matters most beside the log loss."""
-        recalls = {name: metrics[name] for name in metrics if name.startswith("recall_")}
-        worst = min(recalls, key=lambda name: recalls[name])
-        remark = f"of {worst.removeprefix('recall_')}: {100 * recalls[worst]:.0f} %"
+        labels = [each for each in self._outputs.labels if metrics[f"share_{each}"]]
+        worst = min(labels, key=lambda label: metrics[f"recall_{label}"])
+        remark = f"of {worst}: {100 * metrics[f'recall_{worst}']:.0f} %"
         return "Labels found", f"{100 * metrics['balanced_accuracy']:.0f} %", remark
 
     def compare(
@@ -383,6 +395,16 @@ class MulticlassClassification:
             ),
             Drawing("Distribution", "How sure the model is of the likeliest label.", distribution),
         ]
+
+
+def _require_positions(target: np.ndarray, labels: Sequence[str]) -> None:
+    odd = np.setdiff1d(target, np.arange(len(labels)))
+    if odd.size:
+        raise ContractError(
+            f"preprocessing/features.py: the target is {odd.tolist()[0]!r}, expected 0 to "
+            f"{len(labels) - 1}, the positions of {', '.join(labels)}.",
+            "Change add_target(), or the labels in project.py.",
+        )
 
 
 def _losses(target: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -9,7 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 import synthetic
-from ml_ready.errors import ContractError, GateError, MismatchError, ModelError, ProjectError
+from ml_ready.errors import (
+    ConfigError,
+    ContractError,
+    GateError,
+    MismatchError,
+    ModelError,
+    ProjectError,
+)
 from ml_ready.jobs import evaluate, ingest, preprocess, train
 from ml_ready.jobs.folders import Paths
 from ml_ready.project import Project, Task
@@ -94,21 +101,44 @@ def test_a_model_of_other_labels_is_not_served(speeds: Project) -> None:
         Predictor(others, speeds.root / "models")
 
 
-def test_a_target_that_is_no_position_is_refused() -> None:
-    line = "the target is 3, expected 0 to 2, the positions of fast, usual, slow. Change add_target"
+@pytest.mark.parametrize("odd", [3, -1, 0.5, "fast"])
+def test_a_target_that_is_no_position_is_refused(odd: Any) -> None:
+    line = f"target is {odd!r}, expected 0 to 2, the positions of fast, usual, slow. Change add_"
+    target, scores = np.array([odd] * 3), np.full((3, 3), 1 / 3)
     with pytest.raises(ContractError, match=re.escape(line)):
-        TASK.derive_outputs(None, np.array([0, 1, 3]), np.full((3, 3), 1 / 3))
+        TASK.derive_outputs(None, target, scores)
+    with pytest.raises(ContractError, match=re.escape(line)):
+        TASK.measure(target, scores, Outputs(LABELS))
 
 
-def test_a_model_that_lacks_a_label_is_refused() -> None:
-    with pytest.raises(ModelError, match="expected 3: the probabilities of fast, usual, slow"):
-        TASK.derive_outputs(None, np.array([0, 1]), np.full((2, 2), 0.5))
+@pytest.mark.parametrize(
+    "scores", [np.full((2, 2), 0.5), np.full((2, 3), 0.5), np.array([[2.0, -1, 0]] * 2), np.ones(2)]
+)
+def test_scores_that_are_no_probabilities_of_the_labels_are_refused(scores: np.ndarray) -> None:
+    with pytest.raises(ModelError, match="expected the probabilities of fast, usual, slow"):
+        TASK.derive_outputs(None, np.array([0, 1]), scores)
 
 
-@pytest.mark.parametrize("labels", [[], ["one"], ["one", "one"], ["one", 2]])
+@pytest.mark.parametrize(
+    "labels", [[], ["one"], ["one", "one"], ["one", 2], ["one", "a,b"], ["one", "$"], [["a", "b"]]]
+)
 def test_what_are_no_labels_is_refused(labels: list[Any]) -> None:
-    with pytest.raises(ValueError, match="expected two or more different texts"):
-        Outputs(labels)
+    with pytest.raises(ConfigError, match=r"project\.py: .* expected two or more different texts"):
+        MulticlassClassification(*labels)
+
+
+def test_labels_may_have_spaces_and_umlauts() -> None:
+    assert Outputs(["sehr früh", "15 min"]).columns[1:] == [
+        "probability_sehr früh",
+        "probability_15 min",
+    ]
+
+
+def test_columns_are_labels_in_whatever_order_the_scores_are_kept() -> None:
+    scores = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.1, 0.4]])
+    outputs = Outputs(LABELS)
+    assert outputs.table(np.asfortranarray(scores)).equals(outputs.table(scores))
+    assert outputs.table(scores)["probability_fast"].to_list() == [0.7, 0.1, 0.5]
 
 
 def test_metrics_are_those_that_are_computed_by_hand() -> None:
@@ -126,6 +156,7 @@ def test_a_label_that_does_not_occur_has_no_part_in_balanced_accuracy() -> None:
     metrics = TASK.measure(np.array([0, 1]), np.eye(3)[:2], Outputs(LABELS))
     assert metrics["balanced_accuracy"] == 1
     assert metrics["share_slow"] == 0
+    assert TASK.tile(metrics) == ("Labels found", "100 %", "of fast: 100 %")
 
 
 def test_a_probability_that_is_right_as_often_as_it_says_is_calibrated() -> None:
