@@ -231,24 +231,24 @@ def docker(*arguments: str) -> str:
 
 def base(project: Project) -> str:
     """The image that both are built on."""
-    found = re.search(r"BASE_IMAGE=(\S+)", project.environment.get("IMAGE_OPTIONS", ""))
-    default = re.search(
-        r"^ARG BASE_IMAGE=(\S+)", (project.root / "container/Dockerfile").read_text()
+    options = project.environment.get("IMAGE_OPTIONS", "")
+    recipe = (project.root / "container/Dockerfile").read_text()
+    image = re.search(r"BASE_IMAGE=(\S+)", options) or re.search(
+        r"^ARG BASE_IMAGE=(\S+)", recipe, re.MULTILINE
     )
-    chosen = found or default
-    assert chosen
-    return chosen[1]
+    assert image
+    return image[1]
 
 
 def bootstrapped(project: Project, name: str) -> str:
     """What `bootstrap.py` gives pip and Poetry in a variable, as the build gets it."""
     script = (
-        'import runpy; found = runpy.run_path("bootstrap.py"); '
-        'found["ensure_poetry"](verbose=False); '
-        f'print("is", found["environment"]().get("{name}", ""))'
+        'import runpy; bootstrap = runpy.run_path("bootstrap.py"); '
+        'bootstrap["ensure_poetry"](verbose=False); '
+        f'print("is", bootstrap["environment"]().get("{name}", ""))'
     )
-    said = project.does(f"python3 -c '{script}'", activated=False)
-    return said.splitlines()[-1].removeprefix("is").strip()
+    printed = project.does(f"python3 -c '{script}'", activated=False)
+    return printed.splitlines()[-1].removeprefix("is").strip()
 
 
 @pytest.fixture(scope="module")
@@ -281,8 +281,8 @@ def built(
             project.does("poe image", REQUESTS_CA_BUNDLE=str(bundle))
             yield project
         finally:
-            if found := engine.labelled(label):
-                docker("rmi", "--force", *found)
+            if identities := engine.labelled(label):
+                docker("rmi", "--force", *identities)
 
 
 @contextlib.contextmanager
@@ -292,14 +292,14 @@ def served(project: Project, *options: str) -> Iterator[tuple[str, int]]:
     command = ["run", "--detach", "--rm", "--read-only", "--volume", models, *options]
     name = docker(*command, f"{project.root.name}-serve", "serve")
     try:
-        found = json.loads(docker("inspect", name))[0]
-        (network,) = found["NetworkSettings"]["Networks"].values()
+        container = json.loads(docker("inspect", name))[0]
+        (network,) = container["NetworkSettings"]["Networks"].values()
         url = f"http://{network['IPAddress']}:8080"
         end = time.monotonic() + 60
         while not readme.answers(f"{url}/ping"):
             assert time.monotonic() < end, docker("logs", name)
             time.sleep(0.02)
-        yield url, found["State"]["Pid"]
+        yield url, container["State"]["Pid"]
     finally:
         docker("rm", "--force", name)
 
