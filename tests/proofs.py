@@ -99,7 +99,13 @@ PROOFS = {
     "clients": Proof(
         "XGBoost in containers: a job; many, slow, silent and large requests; load",
         ("tests/project/test_clients.py",),
-        (f"{PROJECT}/container/Dockerfile", "src/ml_ready/aws/load.py", "src/ml_ready/serving/*"),
+        (
+            f"{PROJECT}/*xgboost*poetry.lock*",
+            f"{PROJECT}/container/Dockerfile",
+            "src/ml_ready/aws/load.py",
+            "src/ml_ready/runner.py",
+            "src/ml_ready/serving/*",
+        ),
     ),
     "from-0.1.0": Proof(
         "an edited project of 0.1.0 moves to this version as its page says",

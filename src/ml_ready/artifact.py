@@ -5,6 +5,7 @@ format number is from 0.1.0.
 """
 
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -97,6 +98,8 @@ def read_metadata(folder: Path) -> dict[str, Any]:
             raise ValueError(
                 f"model is {entry}, expected texts format and file, and a number crc32"
             )
+        if not re.fullmatch(r"[\w-][\w.-]*", entry["file"]):
+            raise ValueError(f"the file of the model is {entry['file']!r}, expected a plain name")
     except KeyError as error:
         raise ModelError(
             f"{path}: it has no {one_line(error)}, which every model has.", RETRAIN
@@ -258,7 +261,7 @@ def write_records(folder: Path, records: "pl.DataFrame") -> None:
 
 
 def _model_path(folder: Path, metadata: Mapping[str, Any]) -> Path:
-    return folder / Path(metadata["model"]["file"]).name
+    return folder / str(metadata["model"]["file"])
 
 
 def _signature() -> dict[str, Any]:

@@ -99,6 +99,52 @@ def percentiles(draws: Sequence[float] | np.ndarray, confidence: float) -> Inter
     return Interval(float(value), float(low), float(high))
 
 
+def compare_losses(
+    losses: Mapping[str, np.ndarray], samples: int, confidence: float, seed: int
+) -> dict[str, tuple[Interval, Interval]]:
+    """Compare a model with others by bootstrap, on the same resampled rows.
+
+    The rows are drawn as if they were independent.
+
+    Parameters
+    ----------
+    losses : mapping of str to numpy.ndarray of shape (rows,)
+        The loss of each row, of the model under the name `model` and of the others.
+    samples : int
+        How many times rows are drawn.
+    confidence : float
+        Share of the draws that an interval holds, 0 to 1.
+    seed : int
+
+    Returns
+    -------
+    dict of str to (Interval, Interval)
+        The mean loss of each, and the share of it that `model` saves.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ml_ready.checks import compare_losses
+    >>> losses = {"model": np.array([1.0, 1.0]), "mean": np.array([2.0, 2.0])}
+    >>> compare_losses(losses, samples=10, confidence=0.9, seed=0)["mean"][1]
+    Interval(value=0.5, low=0.5, high=0.5)
+    """
+    random = np.random.default_rng(seed)
+    table = np.array([*losses.values()])
+    rows = table.shape[1]
+    draws = [table.mean(axis=1)]
+    for _ in range(samples):
+        draws.append(table[:, random.integers(rows, size=rows)].mean(axis=1))
+    means = dict(zip(losses, np.array(draws).T, strict=True))
+    return {
+        name: (
+            percentiles(values, confidence),
+            percentiles(1 - means["model"] / values, confidence),
+        )
+        for name, values in means.items()
+    }
+
+
 def compare(
     id: str,
     question: str,

@@ -1,7 +1,6 @@
 """The command `ml-ready`: each of its commands is imported when it is called."""
 
 import importlib
-import re
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
@@ -122,11 +121,7 @@ def _run(name: str, arguments: list[str]) -> None:
     if name not in COMMANDS:
         raise ProjectError(f"{name}: no such command, expected one of {', '.join(COMMANDS)}")
     command = COMMANDS[name]
-    if lacking := _lacking(command.extra):
-        raise ProjectError(
-            f"ml-ready {name} needs {lacking}:",
-            f"install ml-ready[{command.extra}], in a project by `python3 bootstrap.py`",
-        )
+    runner.require_extras(f"ml-ready {name}", command.extra)
     name_of_module, _, function = command.module.partition(":")
     module = importlib.import_module(f".{name_of_module}", __package__)
     if name in _OF_PROJECT:
@@ -138,20 +133,6 @@ def _run(name: str, arguments: list[str]) -> None:
         run(lambda where, options: work(project, where, options), project.root)
     else:
         getattr(module, function or "main")(arguments)
-
-
-def _lacking(extras: str) -> str | None:
-    """Return the first package of extras that is not installed; modules import some only late."""
-    for extra in extras.split(","):
-        # What only some systems need has a longer condition.
-        pattern = re.compile(rf'([\w.-]+)[^;]*; extra == "{extra}"')
-        for requirement in metadata.requires("ml-ready") or ():
-            if match := pattern.fullmatch(requirement):
-                try:
-                    metadata.version(match[1])
-                except metadata.PackageNotFoundError:
-                    return match[1]
-    return None
 
 
 def _usage() -> str:

@@ -199,7 +199,7 @@ class Task(Protocol):
     def to_onnx(self, model: Any, numeric: Sequence[str], categorical: Sequence[str]) -> bytes:
         """Export a trained model, with an input of shape (rows, 1) per feature.
 
-        Training calls it once, for a model that has no `export` of its own.
+        Training calls it for a model that has no `export` of its own, and `check_project` again.
 
         Parameters
         ----------
@@ -242,7 +242,7 @@ class Task(Protocol):
     def summary(self, metrics: Mapping[str, float]) -> str:
         """Summarize the metrics in a few words.
 
-        Training and evaluation log the summary.
+        The stage `evaluate` logs it for each window, and each try of other settings.
 
         Parameters
         ----------

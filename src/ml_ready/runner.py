@@ -1,15 +1,17 @@
 """How a command ends: a user's mistake in one line, anything else with its traceback."""
 
+import re
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .errors import ProjectError
+from .errors import ConfigError, ProjectError
 
 _LIBRARY = Path(__file__).resolve().parent
 
@@ -51,6 +53,35 @@ def run(
             traceback.print_exception(type(error), error, frame)
             sys.exit(1)
         raise
+
+
+def require_extras(command: str, extras: str) -> None:
+    """Stop where a package of an extra is not installed: modules import some only late.
+
+    Parameters
+    ----------
+    command : str
+        What needs the extras.
+    extras : str
+        Names, separated by commas; empty for none.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first missing package and the extras.
+    """
+    for extra in extras.split(","):
+        # What only some systems need has a longer condition.
+        pattern = re.compile(rf'([\w.-]+)[^;]*; extra == "{extra}"')
+        for requirement in metadata.requires("ml-ready") or ():
+            if match := pattern.fullmatch(requirement):
+                try:
+                    metadata.version(match[1])
+                except metadata.PackageNotFoundError as error:
+                    raise ConfigError(
+                        f"{command} needs {match[1]}:",
+                        f"install ml-ready[{extras}], in a project by `python3 bootstrap.py`",
+                    ) from error
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Windows: train on earlier rows, validate and test on later ones."""
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import narwhals as nw
@@ -19,11 +20,15 @@ Splitter = Callable[[Any, "Split"], dict[str, Any]]
 
 
 class Extent(NamedTuple):
-    """The number of rows, and the lowest and highest value of a column, without missing ones."""
+    """The number of rows, the lowest and the highest value of a column, and how many are missing.
+
+    A value that is missing, or not a number, is neither the lowest nor the highest.
+    """
 
     rows: int
     low: Any
     high: Any
+    missing: int = 0
 
 
 def split(
@@ -112,9 +117,10 @@ def extent(frame: pl.DataFrame, column: str) -> Extent:
     >>> import polars as pl
     >>> from ml_ready.windows import extent
     >>> extent(pl.DataFrame({"late": [0, 1, None]}), "late")
-    Extent(rows=3, low=0, high=1)
+    Extent(rows=3, low=0, high=1, missing=1)
     """
-    return Extent(frame.height, frame[column].min(), frame[column].max())
+    values = frame[column].fill_nan(None) if frame[column].dtype.is_float() else frame[column]
+    return Extent(frame.height, values.min(), values.max(), values.null_count())
 
 
 def require_comparable(schema: pl.Schema, boundaries: "Split") -> None:
@@ -174,8 +180,31 @@ def require_filled(rows: Mapping[str, int], whole: Extent, boundaries: "Split") 
             )
 
 
-def require_variety(outcomes: Mapping[str, Extent], target: str) -> None:
-    """Stop when a window holds only one outcome, so that nothing can be learnt or measured.
+def require_target(schema: pl.Schema, target: str) -> None:
+    """Stop when the target is no number: what a task measures is a number, or the one of a label.
+
+    Parameters
+    ----------
+    schema : polars.Schema
+        Of the rows with features and target.
+    target : str
+
+    Raises
+    ------
+    ContractError
+        When the target is missing, or of another type.
+    """
+    got = schema.get(target)
+    if got is None or not (got.is_numeric() or got == pl.Boolean):
+        raise ContractError(
+            f"preprocessing/features.py: add_target() gives {target} "
+            f"{'no column' if got is None else f'the type {got}'}, expected a number.",
+            "Change add_target(): labels are numbered from 0.",
+        )
+
+
+def require_outcomes(outcomes: Mapping[str, Extent], target: str) -> None:
+    """Stop when a window lacks an outcome, or holds only one: nothing can be learnt or measured.
 
     Parameters
     ----------
@@ -191,13 +220,19 @@ def require_variety(outcomes: Mapping[str, Extent], target: str) -> None:
 
     Examples
     --------
-    >>> from ml_ready.windows import Extent, require_variety
-    >>> require_variety({"train": Extent(rows=90, low=0, high=1)}, "late")
-    >>> require_variety({"test": Extent(rows=12, low=0, high=0)}, "late")
+    >>> from ml_ready.windows import Extent, require_outcomes
+    >>> require_outcomes({"train": Extent(rows=90, low=0, high=1)}, "late")
+    >>> require_outcomes({"test": Extent(rows=12, low=0, high=0)}, "late")
     Traceback (most recent call last):
     ml_ready.errors.ContractError: The test window holds only late=0 in 12 rows, expected several...
     """
-    for name, (rows, low, high) in outcomes.items():
+    for name, (rows, low, high, missing) in outcomes.items():
+        if missing or not (isfinite(low) and isfinite(high)):
+            what = f"no {target} in {missing}" if missing else f"{target} from {low} to {high}"
+            raise ContractError(
+                f"The {name} window has {what} of {rows} rows, expected a finite number in each.",
+                "Drop the others in add_target() of preprocessing/features.py.",
+            )
         if low == high:
             raise ContractError(
                 f"The {name} window holds only {target}={low} in {rows} rows, "

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from ml_ready.config import Split
 from ml_ready.errors import ContractError
-from ml_ready.windows import Extent, extent, require_variety, split
+from ml_ready.windows import Extent, extent, require_outcomes, require_target, split
 
 FRAME = pl.DataFrame({"step": [5, 1, 3, 2, 4, 6]})
 
@@ -57,11 +57,37 @@ def test_boundaries_of_another_type_are_refused() -> None:
 def test_a_window_with_one_class_is_refused() -> None:
     outcomes = {"train": Extent(2, 0, 1), "test": extent(pl.DataFrame({"y": [1, 1]}), "y")}
     with pytest.raises(ContractError, match="The test window holds only y=1 in 2 rows"):
-        require_variety(outcomes, "y")
+        require_outcomes(outcomes, "y")
 
 
 def test_windows_with_several_outcomes_are_kept() -> None:
-    require_variety({"train": Extent(2, 0, 1), "test": Extent(3, 0, 2)}, "y")
+    require_outcomes({"train": Extent(2, 0, 1), "test": Extent(3, 0, 2)}, "y")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "line"),
+    [
+        ([0.0, 1.0, None, float("nan")], "The test window has no y in 2 of 4 rows, expected"),
+        ([None], "The test window has no y in 1 of 1 rows, expected"),
+        ([0.0, float("inf")], "The test window has y from 0.0 to inf of 2 rows, expected"),
+    ],
+)
+def test_an_outcome_that_is_no_number_is_refused(outcomes: list[float | None], line: str) -> None:
+    frame = pl.DataFrame({"y": outcomes}, schema={"y": pl.Float32})
+    with pytest.raises(ContractError, match=line):
+        require_outcomes({"test": extent(frame, "y")}, "y")
+
+
+@pytest.mark.parametrize(
+    ("schema", "line"),
+    [
+        ({"y": pl.String}, r"add_target\(\) gives y the type String, expected a number"),
+        ({"x": pl.Int8}, r"add_target\(\) gives y no column, expected a number"),
+    ],
+)
+def test_a_target_of_another_type_is_refused(schema: dict[str, type], line: str) -> None:
+    with pytest.raises(ContractError, match=line):
+        require_target(pl.Schema(schema), "y")
 
 
 def test_a_project_may_cut_the_windows_itself() -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import artifact
-from ..errors import ProjectError
+from ..errors import ModelError, ProjectError
 from .client import Aws
 from .command_line import Parser, say
 
 _TYPES = ["application/json", "application/jsonlines", "text/csv"]
 PRODUCTION = "production/model.tar.gz"
 NOTHING_YET = b"This folder holds the model in production, model.tar.gz, once there is one.\n"
+_KNOWN_OF_A_VERSION = ("git_commit", "data_sha256", "contract_version")
 _STATES = {"approve": "Approved", "reject": "Rejected"}
 
 
@@ -93,11 +94,12 @@ class Registry:
         if matches:
             return matches[0]
         states = ", ".join(f"{each.number} {each.status}" for each in versions) or "none"
+        exists = any(number in (None, each.number) for each in versions)
         which = "an approved version" if number is None else f"version {number}"
         need = ", approved" if approved and number is not None else ""
-        remedy = "run `poe registry register IMAGE`"
-        if versions:
-            remedy = "run `poe registry approve VERSION`" if approved else "choose one of these"
+        remedy = "choose one of these" if versions else "run `poe registry register IMAGE`"
+        if exists:
+            remedy = "run `poe registry approve VERSION`"
         raise ProjectError(
             f"{self.name} in {self.aws.settings.region}: expected {which}{need}, got {states}:",
             remedy,
@@ -145,9 +147,7 @@ class Registry:
             "sagemaker",
             "create_model_package",
             ClientToken=identity[:36],
-            CustomerMetadataProperties={
-                key: str(metadata[key]) for key in ("git_commit", "data_sha256", "contract_version")
-            },
+            CustomerMetadataProperties={key: str(metadata[key]) for key in _KNOWN_OF_A_VERSION},
             **registration(self.name, image, url, f"{home}/{artifact.METRICS_FILE}"),
         )
         arn = str(created.get("ModelPackageArn", ""))
@@ -410,6 +410,12 @@ def _require_good(folder: Path, reports: Path) -> dict[str, Any]:
     metrics = artifact.read_metrics(reports)
     metadata = artifact.read_metadata(folder)
     artifact.read_model(folder, metadata)
+    if missing := [key for key in _KNOWN_OF_A_VERSION if key not in metadata]:
+        raise ModelError(
+            f"{folder / artifact.METADATA_FILE}: has no {', '.join(missing)}, which a version in "
+            "the registry needs.",
+            artifact.RETRAIN,
+        )
     if metrics.get("model", {}).get("crc32") != metadata["model"]["crc32"]:
         raise ProjectError(
             f"{metrics_file}: was computed for a different model than {folder}:",

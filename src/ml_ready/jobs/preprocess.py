@@ -13,7 +13,7 @@ from ..artifact import RECORDS_FILE
 from ..config import Config, Split
 from ..errors import ContractError
 from ..project import Project
-from ..windows import extent, require_variety, split
+from ..windows import extent, require_outcomes, require_target, split
 from .configure import configuration
 from .folders import Paths
 
@@ -35,7 +35,8 @@ def main(project: Project, where: Paths, arguments: Sequence[str]) -> None:
     ConfigError
         When a setting is wrong.
     ContractError
-        When there are no records, or as `windows` does, or when a window holds only one outcome.
+        When there are no records, as `windows` does, or when a window lacks an outcome or holds
+        only one.
     """
     preprocess(project, where, configuration(project, where, arguments))
 
@@ -57,7 +58,7 @@ def preprocess(project: Project, where: Paths, config: Config[Any, Any]) -> None
     records = tables.read(where.raw / RECORDS_FILE, "Run the stages before it: `poe pipeline`")
     cut = windows(project, records, config.data.split)
     target = project.target
-    require_variety({name: extent(window, target) for name, window in cut.items()}, target)
+    require_outcomes({name: extent(window, target) for name, window in cut.items()}, target)
     dropped = records.height - sum(window.height for window in cut.values())
     if dropped:
         reason = "their outcome is unknown, or the split leaves them out"
@@ -125,7 +126,8 @@ def windows(project: Project, records: pl.DataFrame, boundaries: Split) -> dict[
     Raises
     ------
     ContractError
-        When a feature needs what is known only later, or the records cannot be split so.
+        When a feature needs what is known only later, the target is no number, or the records
+        cannot be split so.
 
     Examples
     --------
@@ -142,6 +144,7 @@ def windows(project: Project, records: pl.DataFrame, boundaries: Split) -> dict[
     """
     require_no_leakage(project)
     frame = project.add_target(project.features(records.lazy()))
+    require_target(frame.collect_schema(), project.target)
     return split(frame.collect(engine="streaming"), boundaries, project.split)
 
 

@@ -41,7 +41,7 @@ def run(work: Work, root: Path) -> None:
     runner.run(lambda: work(where, sys.argv[1:]), tell, root)
 
 
-def console_script(module: str, root: Path) -> Callable[[], None]:
+def console_script(module: str, root: Path, extras: str) -> Callable[[], None]:
     """Make the function of a console script from a module with `main(where, arguments)`.
 
     Parameters
@@ -51,16 +51,26 @@ def console_script(module: str, root: Path) -> Callable[[], None]:
         failure of a job too.
     root : pathlib.Path
         `Project.root`.
+    extras : str
+        Those of ml-ready that it needs, separated by commas: an error names them where a package is
+        missing, as in the image of another script.
 
     Returns
     -------
     callable
     """
 
+    def work(where: Paths, arguments: Sequence[str]) -> None:
+        try:
+            importlib.import_module(module).main(where, arguments)
+        except ModuleNotFoundError:
+            runner.require_extras(module.rpartition(".")[2], extras)
+            raise
+
     def script() -> None:
         # As the first process of a container, it would not receive SIGTERM without a handler.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        run(lambda *arguments: importlib.import_module(module).main(*arguments), root)
+        run(work, root)
 
     return script
 

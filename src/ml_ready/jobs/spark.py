@@ -17,7 +17,14 @@ from ..contract import Column
 from ..errors import ConfigError, ContractError
 from ..project import Project
 from ..tables import files, joined_schema, require_one_row_per_key, schema
-from ..windows import Extent, cut, require_comparable, require_filled, require_variety
+from ..windows import (
+    Extent,
+    cut,
+    require_comparable,
+    require_filled,
+    require_outcomes,
+    require_target,
+)
 from . import cluster
 from .configure import configuration
 from .folders import Paths
@@ -140,14 +147,16 @@ def process(project: Project, spark: Any, where: Paths, source: Path, config: Da
 
     def measured(part: Any, column: str) -> tuple[Extent, float]:
         value = F.col(f"`{column}`")
-        *values, mean = part.agg(F.count("*"), F.min(value), F.max(value), F.avg(target)).first()
-        return Extent(*values), mean
+        known = F.when(value.cast("string") != "NaN", value)
+        measures = F.count("*"), F.min(known), F.max(known), F.count(known), F.avg(f"`{target}`")
+        rows, low, high, count, mean = part.agg(*measures).first()
+        return Extent(rows, low, high, rows - count), mean
 
     whole, _ = measured(frame, config.split.column)
     outcomes = {name: measured(window, target) for name, window in windows.items()}
     rows_of = {name: extent.rows for name, (extent, _) in outcomes.items()}
     require_filled(rows_of, whole, config.split)
-    require_variety({name: extent for name, (extent, _) in outcomes.items()}, target)
+    require_outcomes({name: extent for name, (extent, _) in outcomes.items()}, target)
     if dropped := tally.valid - whole.rows:
         _log.info("%d records dropped: their outcome is unknown", dropped)
     for name, window in windows.items():
@@ -183,7 +192,9 @@ def _joined(project: Project, spark: Any, source: Path, config: DataConfig) -> A
     for declared in config.joins:
         columns = joined_schema(columns, schema(source / declared.table), declared)
     contract.require_columns(columns, project.columns, text=as_text(source, config))
-    require_comparable(_processed_schema(project), config.split)
+    processed = _processed_schema(project)
+    require_comparable(processed, config.split)
+    require_target(processed, project.target)
     table = _read(spark, source / config.table)
     for declared in config.joins:
         other = _read(spark, source / declared.table)

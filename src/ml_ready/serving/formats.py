@@ -4,6 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from types import GenericAlias
 from typing import Any, NamedTuple
@@ -296,14 +297,16 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
         raise RequestError(400, f"line {reader.line_num} is not CSV: {error}") from error
 
 
-def _write_csv(predictions: list[Any]) -> bytes:
+def _write_csv(predictions: list[Any], *, header: bool = False) -> bytes:
     table = io.StringIO(newline="")
-    csv.writer(table).writerows(each.values() for each in predictions)
+    writer = csv.writer(table)
+    if header:
+        writer.writerow(predictions[0])
+    writer.writerows(each.values() for each in predictions)
     return table.getvalue().encode()
 
 
-def _write_csv_with_header(predictions: list[Any]) -> bytes:
-    return f"{','.join(predictions[0])}\r\n".encode() + _write_csv(predictions)
+_write_csv_with_header = partial(_write_csv, header=True)
 
 
 def _some(records: list[Any]) -> list[Any]:

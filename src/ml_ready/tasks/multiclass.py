@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import polars as pl
 
-from ..checks import Check, Interval, compare, compare_gains, percentiles
+from ..checks import Check, Interval, compare, compare_gains, compare_losses
 from ..errors import ConfigError, ContractError, ModelError
 from ..project import Drawing
 from .curves import GREY, Curves, lines
@@ -246,24 +246,9 @@ class MulticlassClassification:
         config: Any,
         seed: int,
     ) -> dict[str, tuple[Interval, Interval]]:
-        """Bootstrap the log loss of several models on the same resampled rows.
-
-        The gain is the share of its log loss that `model` saves. The rows are drawn as if they were
-        independent.
-        """
-        random = np.random.default_rng(seed)
-        table = np.array([_losses(target, values) for values in scores.values()])
-        draws = [table.mean(axis=1)]
-        for _ in range(config.bootstrap_samples):
-            draws.append(table[:, random.integers(target.size, size=target.size)].mean(axis=1))
-        means = dict(zip(scores, np.array(draws).T, strict=True))
-        return {
-            name: (
-                percentiles(values, config.confidence),
-                percentiles(1 - means["model"] / values, config.confidence),
-            )
-            for name, values in means.items()
-        }
+        """Compare models by their log loss, as `compare_losses` does."""
+        losses = {name: _losses(target, values) for name, values in scores.items()}
+        return compare_losses(losses, config.bootstrap_samples, config.confidence, seed)
 
     def checks(
         self,

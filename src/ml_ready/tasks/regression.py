@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import polars as pl
 
-from ..checks import Check, Interval, compare, compare_gains, percentiles
+from ..checks import Check, Interval, compare, compare_gains, compare_losses
 from ..project import Drawing
 from .curves import COLOURS, GREY, Curves, lines
 
@@ -315,9 +315,7 @@ class Regression:
         config: Any,
         seed: int,
     ) -> dict[str, tuple[Interval, Interval]]:
-        """Bootstrap the loss of several models on the same resampled rows.
-
-        The rows are drawn as if they were independent.
+        """Compare models by their loss, as `compare_losses` does.
 
         Parameters
         ----------
@@ -335,19 +333,8 @@ class Regression:
             The loss of each model, and by which share of it `model` loses less, with percentile
             intervals.
         """
-        random = np.random.default_rng(seed)
-        table = np.array([losses(target, values, outputs) for values in scores.values()])
-        draws = [table.mean(axis=1)]
-        for _ in range(config.bootstrap_samples):
-            draws.append(table[:, random.integers(target.size, size=target.size)].mean(axis=1))
-        means = dict(zip(scores, np.array(draws).T, strict=True))
-        return {
-            name: (
-                percentiles(values, config.confidence),
-                percentiles(1 - means["model"] / values, config.confidence),
-            )
-            for name, values in means.items()
-        }
+        table = {name: losses(target, values, outputs) for name, values in scores.items()}
+        return compare_losses(table, config.bootstrap_samples, config.confidence, seed)
 
     def checks(
         self,

@@ -34,7 +34,7 @@ from ..serving.predictor import load, score
 from ..serving.server import create_app
 from ..training.checkpoints import Checkpoints
 from ..training.export import export, require_parity
-from ..windows import extent, require_variety
+from ..windows import extent, require_outcomes
 from .generate import draw
 from .subject import Subject
 
@@ -146,7 +146,7 @@ def check_windows_follow_each_other(subject: Subject) -> None:
 def check_windows_have_several_outcomes(subject: Subject) -> None:
     """Each window holds more than one outcome."""
     target = subject.project.target
-    require_variety(
+    require_outcomes(
         {name: extent(window, target) for name, window in subject.windows.items()}, target
     )
 

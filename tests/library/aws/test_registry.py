@@ -74,6 +74,25 @@ def test_what_cannot_be_registered_is_named(aws: Aws, results: Results) -> None:
     assert Registry(aws).versions() == []
 
 
+def test_a_model_that_nobody_knows_the_origin_of_is_not_registered(
+    aws: Aws, results: Results
+) -> None:
+    known = artifact.read_metadata(results[0])
+    del known["data_sha256"]
+    artifact.write_model(results[0], MODEL, known)
+    with pytest.raises(ModelError, match=r"metadata\.json: has no data_sha256, which a version in"):
+        Registry(aws).register(IMAGE, *results)
+    assert asked("put_object") == []
+
+
+def test_a_version_that_is_not_there_is_not_to_be_approved(aws: Aws, results: Results) -> None:
+    register(aws, results)
+    with pytest.raises(
+        ProjectError, match="expected version 7, approved, got 1 Approved: choose o"
+    ):
+        Registry(aws).promote(7)
+
+
 def test_a_model_is_packed_to_the_same_bytes(results: Results) -> None:
     assert registry.pack(results[0]) == registry.pack(results[0])
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -370,7 +371,7 @@ def test_a_server_hears_sigterm_before_it_is_loaded(
     slow = module(tmp_path, "slow_to_load", "import signal\nsignal.raise_signal(signal.SIGTERM)\n")
     try:
         with pytest.raises(SystemExit) as caught:
-            run.console_script(slow, tmp_path)()
+            run.console_script(slow, tmp_path, "serve")()
     finally:
         signal.signal(signal.SIGTERM, before)
     assert caught.value.code == 0
@@ -386,10 +387,33 @@ def test_a_console_script_runs_its_module_with_the_arguments(
     code = "def main(where, arguments):\n    print(where.root, *arguments)\n"
     (tmp_path / "conf").mkdir()
     try:
-        run.console_script(module(tmp_path, "prints_arguments", code), tmp_path)()
+        run.console_script(module(tmp_path, "prints_arguments", code), tmp_path, "train")()
     finally:
         signal.signal(signal.SIGTERM, before)
     assert capsys.readouterr().out == f"{tmp_path} seed=3\n"
+
+
+def test_a_console_script_without_its_extra_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version_but(name: str) -> str:
+        if name == "hydra-core":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path / "no job"))
+    monkeypatch.setattr("ml_ready.runner.metadata.version", version_but)
+    monkeypatch.syspath_prepend(tmp_path)
+    script = module(tmp_path, "needs_more", "import lost_package\n")
+    line = r"^error: needs_more needs hydra-core: install ml-ready\[train\], in a project by `pyth"
+    try:
+        with pytest.raises(SystemExit, match=line):
+            run.console_script(script, tmp_path, "train")()
+        with pytest.raises(ModuleNotFoundError, match="lost_package"):  # nothing of the extra
+            run.console_script(script, tmp_path, "serve")()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_what_cannot_be_imported_is_told(base: Path, tmp_path: Path) -> None:
@@ -397,7 +421,7 @@ def test_what_cannot_be_imported_is_told(base: Path, tmp_path: Path) -> None:
     (base / "input" / "config").mkdir(parents=True)
     command = (
         "from pathlib import Path; from ml_ready.jobs.run import console_script; "
-        f"console_script({broken!r}, Path.cwd())()"
+        f"console_script({broken!r}, Path.cwd(), 'train')()"
     )
     path = os.pathsep.join([str(tmp_path), *sys.path])
     done = subprocess.run(

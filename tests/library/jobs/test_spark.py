@@ -249,15 +249,25 @@ def test_a_file_that_spark_would_pass_over_is_named(session: Any, tmp_path: Path
         with_spark(session, project, where, overrides)
 
 
-def test_a_window_with_one_outcome_is_refused_as_by_polars(session: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (1, "The train window holds only {target}=1 in "),
+        (float("nan"), "The train window has no {target} in "),
+        ("late", "gives {target} the type String, expected a number"),
+    ],
+)
+def test_outcomes_that_cannot_be_learnt_are_refused_as_by_polars(
+    session: Any, tmp_path: Path, value: Any, line: str
+) -> None:
     project, where, overrides = repository(tmp_path)
 
     def constant(records: Any) -> Any:
         frame = nw.from_native(project.add_target(records))
-        return frame.with_columns(nw.lit(1).alias(project.target)).to_native()
+        return frame.with_columns(nw.lit(value).alias(project.target)).to_native()
 
-    line = f"The train window holds only {project.target}=1 in "
-    refused(session, replace(project, add_target=constant), where, overrides, line)
+    own = replace(project, add_target=constant)
+    refused(session, own, where, overrides, line.format(target=project.target))
 
 
 def test_a_cluster_is_given_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

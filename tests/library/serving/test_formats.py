@@ -144,6 +144,13 @@ def test_answers_come_in_the_form_of_the_request(
     assert with_header == header + lines
 
 
+def test_a_field_whose_name_holds_a_comma_is_one_cell_of_the_header(
+    formats: Formats, rows: list[dict[str, Any]]
+) -> None:
+    write = formats.read_csv(text(INPUTS, rows, header=True))[1]
+    assert write([{"from 1,000": 0.5}]) == b'"from 1,000"\r\n0.5\r\n'
+
+
 def test_the_content_types_are_those_of_sagemaker(formats: Formats) -> None:
     assert tuple(name.decode() for name in formats.accepted) == KINDS
 

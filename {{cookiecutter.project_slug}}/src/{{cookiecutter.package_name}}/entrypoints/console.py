@@ -6,8 +6,8 @@ from ml_ready.jobs.run import console_script
 
 ROOT = Path(__file__).parents[3]
 
-process = console_script(f"{__package__}.process", ROOT)
-process_spark = console_script(f"{__package__}.spark", ROOT)
-train = console_script(f"{__package__}.train", ROOT)
-evaluate = console_script(f"{__package__}.evaluate", ROOT)
-serve = console_script(f"{__package__}.serve", ROOT)
+process = console_script(f"{__package__}.process", ROOT, "train")
+process_spark = console_script(f"{__package__}.spark", ROOT, "train,spark")
+train = console_script(f"{__package__}.train", ROOT, "train")
+evaluate = console_script(f"{__package__}.evaluate", ROOT, "train")
+serve = console_script(f"{__package__}.serve", ROOT, "serve")
