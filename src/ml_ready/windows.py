@@ -181,30 +181,31 @@ def require_filled(rows: Mapping[str, int], whole: Extent, boundaries: "Split") 
 
 
 def require_target(schema: pl.Schema, target: str) -> None:
-    """Stop when the target is no number: what a task measures is a number, or the one of a label.
+    """Stop when the target is missing, or is not a number.
 
     Parameters
     ----------
     schema : polars.Schema
         Of the rows with features and target.
     target : str
+        The column with the outcome, or with the number of its label.
 
     Raises
     ------
     ContractError
-        When the target is missing, or of another type.
+        Naming the target, and its type.
     """
     got = schema.get(target)
     if got is None or not (got.is_numeric() or got == pl.Boolean):
         raise ContractError(
-            f"preprocessing/features.py: add_target() gives {target} "
+            f"preprocessing/features.py: target() gives {target} "
             f"{'no column' if got is None else f'the type {got}'}, expected a number.",
-            "Change add_target(): labels are numbered from 0.",
+            "Change target(): number labels from 0.",
         )
 
 
 def require_outcomes(outcomes: Mapping[str, Extent], target: str) -> None:
-    """Stop when a window lacks an outcome, or holds only one: nothing can be learnt or measured.
+    """Stop when an outcome is missing or infinite, or when a window holds only one outcome.
 
     Parameters
     ----------
@@ -228,10 +229,10 @@ def require_outcomes(outcomes: Mapping[str, Extent], target: str) -> None:
     """
     for name, (rows, low, high, missing) in outcomes.items():
         if missing or not (isfinite(low) and isfinite(high)):
-            what = f"no {target} in {missing}" if missing else f"{target} from {low} to {high}"
+            got = f"no {target} in {missing} of" if missing else f"{target} from {low} to {high} in"
             raise ContractError(
-                f"The {name} window has {what} of {rows} rows, expected a finite number in each.",
-                "Drop the others in add_target() of preprocessing/features.py.",
+                f"The {name} window has {got} {rows} rows, expected a finite number in each.",
+                "Drop the other rows in target() of preprocessing/features.py.",
             )
         if low == high:
             raise ContractError(

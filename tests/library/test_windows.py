@@ -69,7 +69,7 @@ def test_windows_with_several_outcomes_are_kept() -> None:
     [
         ([0.0, 1.0, None, float("nan")], "The test window has no y in 2 of 4 rows, expected"),
         ([None], "The test window has no y in 1 of 1 rows, expected"),
-        ([0.0, float("inf")], "The test window has y from 0.0 to inf of 2 rows, expected"),
+        ([0.0, float("inf")], "The test window has y from 0.0 to inf in 2 rows, expected"),
     ],
 )
 def test_an_outcome_that_is_no_number_is_refused(outcomes: list[float | None], line: str) -> None:
@@ -81,8 +81,8 @@ def test_an_outcome_that_is_no_number_is_refused(outcomes: list[float | None], l
 @pytest.mark.parametrize(
     ("schema", "line"),
     [
-        ({"y": pl.String}, r"add_target\(\) gives y the type String, expected a number"),
-        ({"x": pl.Int8}, r"add_target\(\) gives y no column, expected a number"),
+        ({"y": pl.String}, r"target\(\) gives y the type String, expected a number"),
+        ({"x": pl.Int8}, r"target\(\) gives y no column, expected a number"),
     ],
 )
 def test_a_target_of_another_type_is_refused(schema: dict[str, type], line: str) -> None:

@@ -388,7 +388,7 @@ def _require_positions(target: np.ndarray, labels: Sequence[str]) -> None:
         raise ContractError(
             f"preprocessing/features.py: the target is {odd.tolist()[0]!r}, expected 0 to "
             f"{len(labels) - 1}, the positions of {', '.join(labels)}.",
-            "Change add_target(), or the labels in project.py.",
+            "Change target(), or the labels in project.py.",
         )
 
 

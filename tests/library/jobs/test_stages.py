@@ -341,6 +341,19 @@ def test_an_entrypoint_may_compose_the_steps_of_a_stage(own: Repository, tmp_pat
     assert comparison.checks == evaluate.evaluate(project, where, config)
 
 
+@pytest.mark.parametrize("value", ["late", None, float("inf"), 1])
+def test_a_target_that_cannot_be_learnt_leaves_the_windows_as_they_were(
+    ran: Callable[[str], Repository], own: Repository, value: Any
+) -> None:
+    def constant(records: Any) -> Any:
+        return own.project.add_target(records).with_columns(pl.lit(value).alias("outcome"))
+
+    with pytest.raises(ContractError) as caught:
+        preprocess.main(replace(own.project, add_target=constant), own.where, [])
+    assert "\n" not in str(caught.value)
+    assert_same_windows(own.where, ran("binary").where)
+
+
 def test_records_come_from_a_function_of_the_project(
     ran: Callable[[str], Repository], own: Repository
 ) -> None:

@@ -103,7 +103,9 @@ def test_a_model_of_other_labels_is_not_served(speeds: Project) -> None:
 
 @pytest.mark.parametrize("odd", [3, -1, 0.5, "fast"])
 def test_a_target_that_is_no_position_is_refused(odd: Any) -> None:
-    line = f"target is {odd!r}, expected 0 to 2, the positions of fast, usual, slow. Change add_"
+    line = (
+        f"target is {odd!r}, expected 0 to 2, the positions of fast, usual, slow. Change target()"
+    )
     target, scores = np.array([odd] * 3), np.full((3, 3), 1 / 3)
     with pytest.raises(ContractError, match=re.escape(line)):
         TASK.derive_outputs(None, target, scores)
